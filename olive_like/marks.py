@@ -1,0 +1,105 @@
+"""Marks on settings, and the walk that finds them again.
+
+A mark says what a setting *is* to the engine: a file whose content belongs into the key, or something
+that cannot change the result at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ValidationInfo
+
+
+@dataclass(frozen=True)
+class NotInKey:
+    """The setting cannot change the pass's output: worker counts, log levels, scratch paths."""
+
+
+@dataclass(frozen=True)
+class FileMark:
+    """The setting names a local file or folder. Its content goes into the key, its path does not."""
+
+    code: bool = False  # the file is Python that the pass will execute
+
+
+def _resolve(path: Path, info: ValidationInfo) -> Path:
+    """Make a path absolute against the workflow file's folder."""
+    base = (info.context or {}).get("base_dir")
+    path = path.expanduser()
+    return path if path.is_absolute() or base is None else Path(base) / path
+
+
+LocalPath = Annotated[Path, AfterValidator(_resolve), FileMark()]
+ScriptPath = Annotated[Path, AfterValidator(_resolve), FileMark(code=True)]
+
+
+@dataclass(frozen=True)
+class MarkedFile:
+    field: str
+    path: Path
+    code: bool
+
+
+def marked_files(config: BaseModel, prefix: str = "") -> Iterator[MarkedFile]:
+    """Every file that the settings name, nested models and data sets included."""
+    for name, info in type(config).model_fields.items():
+        value = getattr(config, name)
+        where = f"{prefix}{name}"
+        for mark in info.metadata:
+            if isinstance(mark, FileMark) and value is not None:
+                yield MarkedFile(where, Path(value), mark.code)
+        yield from _inside(value, where, info.annotation)
+
+
+def _inside(value: Any, where: str, annotation: Any) -> Iterator[MarkedFile]:
+    mark = _mark_of_optional(annotation)
+    if mark is not None and value is not None and not isinstance(value, (list, tuple, dict, BaseModel)):
+        yield MarkedFile(where, Path(value), mark.code)
+    elif isinstance(value, BaseModel):
+        yield from marked_files(value, where + ".")
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            if isinstance(item, BaseModel):
+                yield from marked_files(item, f"{where}[{index}].")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if isinstance(item, BaseModel):
+                yield from marked_files(item, f"{where}.{key}.")
+
+
+def _mark_of_optional(annotation: Any) -> FileMark | None:
+    """The mark inside `LocalPath | None`, which pydantic leaves in the annotation."""
+    for option in getattr(annotation, "__args__", ()):
+        for mark in getattr(option, "__metadata__", ()):
+            if isinstance(mark, FileMark):
+                return mark
+    return None
+
+
+def semantic(config: BaseModel) -> dict[str, Any]:
+    """The settings that can change a result, defaults filled in: what of the config goes into the key.
+
+    Marked files are left out here: the graph adds the digests of their content.
+    """
+    return {
+        name: _plain(getattr(config, name))
+        for name, info in type(config).model_fields.items()
+        if not any(isinstance(mark, (NotInKey, FileMark)) for mark in info.metadata)
+        and _mark_of_optional(info.annotation) is None
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return semantic(value)
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(_plain(item) for item in value)
+    return value

@@ -1,0 +1,3 @@
+"""Passes: convert."""
+
+PASSES: dict[str, str] = {}

@@ -1,0 +1,3 @@
+"""Passes: finetune."""
+
+PASSES: dict[str, str] = {}

@@ -1,0 +1,3 @@
+"""Passes: measure."""
+
+PASSES: dict[str, str] = {}

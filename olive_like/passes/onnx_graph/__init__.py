@@ -1,0 +1,3 @@
+"""Passes: onnx_graph."""
+
+PASSES: dict[str, str] = {}

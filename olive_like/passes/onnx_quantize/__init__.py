@@ -1,0 +1,3 @@
+"""Passes: onnx_quantize."""
+
+PASSES: dict[str, str] = {}

@@ -1,0 +1,3 @@
+"""Passes: prepare."""
+
+PASSES: dict[str, str] = {}

@@ -1,0 +1,3 @@
+"""Passes: quantize."""
+
+PASSES: dict[str, str] = {}

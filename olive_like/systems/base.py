@@ -1,0 +1,66 @@
+"""What a system is: accelerator x launcher x environment, resolved into a frozen launch description."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+
+class SystemConfig(BaseModel):
+    """Settings of a system."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the planning machine has, found without importing torch."""
+
+    cores: int
+    memory: int  # bytes that this process may use
+    gpus: tuple[str, ...] = ()  # names
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a worker of a system is started. Nothing in it is looked up later."""
+
+    command: tuple[str, ...] = ()  # put before the worker's own module; empty: this interpreter
+    env: Mapping[str, str] = field(default_factory=dict)
+    ranks: int = 1
+    devices: tuple[str, ...] = ("cpu",)
+    threads: int = 1  # per rank
+    slots: int = 1  # workers side by side
+    options: Mapping[str, Any] = field(default_factory=dict)  # handed to the pass as context.launch
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why a system cannot work here, and what to do."""
+
+    message: str
+    hint: str = ""
+
+
+class System:
+    """Base of all systems: pure functions from settings and a machine to a launch."""
+
+    Config: ClassVar[type[SystemConfig]] = SystemConfig
+
+    @classmethod
+    def traits(cls, config: Any) -> dict[str, Any]:
+        """What of the system can change numerics: device kind, dtype, world size. No machine is asked."""
+        return {"device": "cpu", "world_size": 1}
+
+    @classmethod
+    def launch(cls, config: Any, machine: Machine, jobs: int | None = None) -> Launch:
+        """The launch description; a pure function of its arguments."""
+        raise NotImplementedError
+
+    @classmethod
+    def troubles(cls, config: Any, machine: Machine) -> list[Trouble]:
+        """What keeps the system from working on this machine."""
+        return []
