@@ -1,1 +1,53 @@
-""""""
+"""The command line: finds the command's module and nothing else."""
+
+from __future__ import annotations
+
+import sys
+
+# name -> (module, one line of help). A module is imported only when its command is called.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("olive_like.cli.run", "run a workflow"),
+    "plan": ("olive_like.cli.plan", "show what a run would do, and why"),
+    "check": ("olive_like.cli.check", "check a workflow without running it"),
+    "explain": ("olive_like.cli.explain", "say why a pass would run, or what a diagnostic code means"),
+    "diff": ("olive_like.cli.diff", "compare two runs field by field"),
+    "passes": ("olive_like.cli.passes", "list the passes, or describe one"),
+    "systems": ("olive_like.cli.systems", "list the systems, or describe one"),
+    "schema": ("olive_like.cli.schema", "print the JSON Schema of workflow files"),
+    "cache": ("olive_like.cli.cache", "look into the cache, verify it, make room"),
+    "runs": ("olive_like.cli.runs", "list runs, or show one"),
+    "logs": ("olive_like.cli.logs", "show the log of a pass of a run"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0 if arguments else 2
+    if arguments[0] in ("-V", "--version"):
+        from olive_like import __version__
+
+        print(f"olive-like {__version__}")
+        return 0
+    from olive_like.cli.dispatch import dispatch
+
+    return dispatch(arguments[0], arguments[1:])
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: olive-like COMMAND [options]",
+            "",
+            "make for models: run declarative, cached pipelines that fine-tune, shrink and ship models",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "olive-like COMMAND --help describes a command; --version prints the version.",
+        ]
+    )

@@ -1,0 +1,51 @@
+"""Parse a command's arguments, run it, and turn what it raises into a message and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+
+from olive_like.cli import COMMANDS
+from olive_like.errors import OliveLikeError
+
+
+def dispatch(name: str, arguments: list[str]) -> int:
+    """Run one command and return the exit code."""
+    if name not in COMMANDS:
+        print(f"error: there is no command {name!r}{_nearest(name)}", file=sys.stderr)
+        print("hint: olive-like --help lists the commands", file=sys.stderr)
+        return 2
+    module = import_module(COMMANDS[name][0])
+    parser = argparse.ArgumentParser(prog=f"olive-like {name}", description=COMMANDS[name][1], allow_abbrev=False)
+    module.configure(parser)
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    args = parser.parse_args(arguments)
+    try:
+        return int(module.execute(args))
+    except OliveLikeError as error:
+        if args.debug:
+            raise
+        _report(error)
+        return error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+
+
+def _nearest(name: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, COMMANDS, 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _report(error: OliveLikeError) -> None:
+    if error.diagnostics:
+        from olive_like.diagnostics.render import render
+
+        print(render(error.diagnostics), file=sys.stderr)
+        return
+    print(f"error: {error.message}", file=sys.stderr)
+    if error.hint:
+        print(f"hint: {error.hint}", file=sys.stderr)
