@@ -33,6 +33,14 @@ def _resolve(path: Path, info: ValidationInfo) -> Path:
     return path if path.is_absolute() or base is None else Path(base) / path
 
 
+@dataclass(frozen=True)
+class NameOrFileMark:
+    """The setting is a name, or local files where an absolute path stands in it: text, a list or a mapping.
+
+    Absolute paths are files whose content goes into the key; all else stays as it is written.
+    """
+
+
 LocalPath = Annotated[Path, AfterValidator(_resolve), FileMark()]
 ScriptPath = Annotated[Path, AfterValidator(_resolve), FileMark(code=True)]
 
@@ -52,6 +60,8 @@ def marked_files(config: BaseModel, prefix: str = "") -> Iterator[MarkedFile]:
         for mark in info.metadata:
             if isinstance(mark, FileMark) and value is not None:
                 yield MarkedFile(where, Path(value), mark.code)
+            elif isinstance(mark, NameOrFileMark):
+                yield from _absolute_paths(value, where)
         yield from _inside(value, where, info.annotation)
 
 
@@ -71,6 +81,28 @@ def _inside(value: Any, where: str, annotation: Any) -> Iterator[MarkedFile]:
                 yield from marked_files(item, f"{where}.{key}.")
 
 
+def _absolute_paths(value: Any, where: str) -> Iterator[MarkedFile]:
+    if isinstance(value, str) and Path(value).is_absolute():
+        yield MarkedFile(where, Path(value), code=False)
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _absolute_paths(item, f"{where}[{index}]")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _absolute_paths(item, f"{where}.{key}")
+
+
+def _without_paths(value: Any) -> Any:
+    """The value with every absolute path emptied: where a file lies cannot change what it holds."""
+    if isinstance(value, str) and Path(value).is_absolute():
+        return ""
+    if isinstance(value, (list, tuple)):
+        return [_without_paths(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _without_paths(item) for key, item in value.items()}
+    return value
+
+
 def _mark_of_optional(annotation: Any) -> FileMark | None:
     """The mark inside `LocalPath | None`, which pydantic leaves in the annotation."""
     for option in getattr(annotation, "__args__", ()):
@@ -86,7 +118,9 @@ def semantic(config: BaseModel) -> dict[str, Any]:
     Marked files are left out here: the graph adds the digests of their content.
     """
     return {
-        name: _plain(getattr(config, name))
+        name: _without_paths(getattr(config, name))
+        if any(isinstance(mark, NameOrFileMark) for mark in info.metadata)
+        else _plain(getattr(config, name))
         for name, info in type(config).model_fields.items()
         if not any(isinstance(mark, (NotInKey, FileMark)) for mark in info.metadata)
         and _mark_of_optional(info.annotation) is None
