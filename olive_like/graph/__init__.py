@@ -1,1 +1,1 @@
-""""""
+"""From a validated workflow to a graph, its keys and a plan."""

@@ -1,0 +1,49 @@
+"""In words: why a pass would run, or why not."""
+
+from __future__ import annotations
+
+from olive_like.errors import WorkflowError
+from olive_like.graph.plan import Plan, PlanNode, Status
+from olive_like.graph.reasons import Why
+
+
+def explain(plan: Plan, name: str) -> str:
+    """What happens to one node of a plan, and why."""
+    node = find(plan, name)
+    head = f"{name} ({node.node.pass_name})"
+    if node.status is Status.HIT:
+        assert node.record is not None
+        return f"{head} would not run: its result is in the cache.\n  key {node.key}\n  output {node.record.digest}"
+    if node.status is Status.WAITS:
+        first = f"{head} waits for its input; whether it runs is known then."
+    else:
+        first = f"{head} would run."
+    lines = [f"  - {reason}" for reason in node.reasons]
+    roots = _roots(plan, node)
+    if roots:
+        lines.append("  upstream:")
+        lines += [f"    - {root.node.name}: {reason}" for root in roots for reason in root.reasons]
+    return "\n".join([first, *lines])
+
+
+def find(plan: Plan, name: str) -> PlanNode:
+    """The node of that name, or an error with the nearest one."""
+    if name not in plan.nodes:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, plan.nodes, 1)
+        raise WorkflowError(
+            f"the workflow has no pass {name!r}",
+            f"Did you mean {near[0]}?" if near else f"There are: {', '.join(list(plan.nodes)[:20])}",
+        )
+    return plan.nodes[name]
+
+
+def _roots(plan: Plan, node: PlanNode) -> list[PlanNode]:
+    """The nodes above that run for a reason of their own."""
+    above = plan.graph.ancestors(node.node.name)
+    return [
+        plan.nodes[name]
+        for name in above
+        if any(reason.code is not Why.UPSTREAM for reason in plan.nodes[name].reasons)
+    ]

@@ -1,0 +1,108 @@
+"""The key of a node: a digest of a readable document of everything that can change its result."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from olive_like.artifacts import Artifact
+from olive_like.canonical import digest
+from olive_like.data.config import DataConfig
+from olive_like.graph.model import Node
+from olive_like.marks import marked_files, semantic
+from olive_like.passes.registry import entry
+
+SCHEMA = 1  # raised when the meaning of the document changes; old records are then simply not found
+
+FileDigest = Callable[[Path], str]
+
+
+def static_part(node: Node, seed: int, traits: Mapping[str, Any], file_digest: FileDigest) -> dict[str, Any]:
+    """The document without its inputs: what is known before anything runs."""
+    cls = node.cls
+    return {
+        "schema": SCHEMA,
+        "pass": {"name": node.pass_name, "version": cls.version, "code": _plugin_code(node.pass_name, file_digest)},
+        "settings": _settings(node),
+        "files": file_digests(node, file_digest),
+        "tools": {tool: tool_version(tool) for tool in cls.tools_for(node.config)},
+        "seed": seed if cls.seeded else None,
+        "system": {name: traits.get(name) for name in cls.traits},
+    }
+
+
+def with_inputs(
+    static: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]], data: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The whole document."""
+    return {**static, "inputs": list(inputs), "data": dict(data)}
+
+
+def key_of(document: Mapping[str, Any]) -> str:
+    """64 hex digits that stand for the document."""
+    return digest(document)
+
+
+def known_input(artifact: Artifact, content: str | None = None) -> dict[str, Any]:
+    """An input whose content is known; `content` is the digest of the part that the pass reads."""
+    return {"kind": artifact.kind, "digest": content or artifact.digest}
+
+
+def awaited_input(kind: type[Artifact], key: str) -> dict[str, Any]:
+    """An input that is yet to be made: it stands in a provisional key by its own key."""
+    return {"kind": kind.kind, "made_by": key}
+
+
+def _settings(node: Node) -> dict[str, Any]:
+    settings = semantic(node.config)
+    for name in node.data:
+        settings.pop(name, None)  # its node's output is among the inputs
+    return settings
+
+
+def file_digests(node: Node, file_digest: FileDigest) -> dict[str, Any]:
+    """Setting -> digest of the content of each file that it names."""
+    return {
+        marked.field: {"digest": file_digest(marked.path), "suffix": marked.path.suffix}
+        for marked in node_files(node)
+        if marked.path.exists()
+    }
+
+
+def node_files(node: Node) -> list[Any]:
+    """The files that a node's settings name; those of data sets that have a node of their own left out."""
+    return [
+        marked
+        for marked in marked_files(node.config)
+        if marked.field.partition(".")[0].partition("[")[0] not in node.data
+    ]
+
+
+@cache
+def tool_version(distribution: str) -> str | None:
+    """The installed version of a distribution; None if it is missing."""
+    from importlib.metadata import PackageNotFoundError, version  # 10 ms: not for graphs without tools
+
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _plugin_code(pass_name: str, file_digest: FileDigest) -> str | None:
+    """Digest of the source of a pass from outside; built-in passes have their version for that."""
+    found = entry(pass_name)
+    if found.origin == "built in":
+        return None
+    source = getattr(sys.modules.get(found.target.partition(":")[0]), "__file__", None)
+    return file_digest(Path(source)) if source else None
+
+
+def data_configs(node: Node) -> list[DataConfig]:
+    """The data sets that stand in a node's settings."""
+    return [
+        value for name in type(node.config).model_fields if isinstance(value := getattr(node.config, name), DataConfig)
+    ]

@@ -1,0 +1,123 @@
+"""The model that a workflow starts from, as an artifact with a digest."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from olive_like.artifacts import Adapter, Artifact, HfModel, NullArtifact, OnnxModel, PyTorchModel
+from olive_like.canonical import digest
+from olive_like.errors import OliveLikeError
+
+# (folder or file, kind, attributes, digests of refs, globs of the files that count) -> digest
+TreeDigest = Callable[[Path, str, Mapping[str, Any], Mapping[str, str], "tuple[str, ...] | None"], str]
+
+
+@dataclass(frozen=True)
+class SourceModel:
+    """What the workflow says about its input model, reduced to what the graph needs.
+
+    `attributes` can change a result and go into the digest; `local` holds paths on this machine, which do not.
+    """
+
+    kind: type[Artifact]
+    path: Path | None  # None: not on this machine (a hub name that is not in the hub's cache)
+    attributes: Mapping[str, Any]
+    local: Mapping[str, Any]
+    name: str = ""  # as the user wrote it
+    only: tuple[str, ...] | None = None
+    base: SourceModel | None = None  # of an adapter
+
+    def missing(self) -> SourceModel | None:
+        """The model here that is not on this machine, if one is not."""
+        if self.path is None and self.kind is not NullArtifact:
+            return self
+        return self.base.missing() if self.base else None
+
+
+def identify(source: SourceModel, tree_digest: TreeDigest) -> Artifact | None:
+    """The artifact of a source; None while it is not on this machine."""
+    if source.kind is NullArtifact:
+        return NullArtifact(Path(os.devnull), digest=digest({"null": dict(source.attributes)}))
+    if source.path is None:
+        return None
+    refs: dict[str, Artifact] = {}
+    if source.base is not None:
+        base = identify(source.base, tree_digest)
+        if base is None:
+            return None
+        refs["base"] = base
+    content = tree_digest(
+        source.path,
+        source.kind.kind,
+        source.attributes,
+        {name: str(ref.digest) for name, ref in refs.items()},
+        source.only,
+    )
+    return source.kind(source.path, {**source.attributes, **source.local}, refs, content)
+
+
+def hf_model(name: str, folder: Path | None, attributes: Mapping[str, Any]) -> SourceModel:
+    """A Hugging Face folder, or a hub name where its cache has it."""
+    path = folder if folder is not None else hub_snapshot(name, attributes.get("revision"))
+    return SourceModel(HfModel, path, attributes, {}, name)
+
+
+def onnx_model(path: Path, file: str | None, attributes: Mapping[str, Any], name: str) -> SourceModel:
+    """An ONNX file with its external data, or a folder that holds one."""
+    if path.is_dir():
+        found = [file] if file else sorted(p.name for p in path.glob("*.onnx"))
+        if len(found) != 1:
+            raise OliveLikeError(
+                f"{path} has {len(found)} ONNX files" + (f": {', '.join(found[:5])}" if found else ""),
+                "Name one with `onnx_file_name`.",
+            )
+        return SourceModel(OnnxModel, path, {**attributes, "file": found[0]}, {}, name)
+    only = (path.name, *external_files(path))
+    return SourceModel(OnnxModel, path.parent, {**attributes, "file": path.name}, {}, name, only)
+
+
+def pytorch_model(folder: Path | None, script: Path | None, attributes: Mapping[str, Any], name: str) -> SourceModel:
+    """A model that a user's script builds: the script's content counts, its place does not."""
+    place = folder if folder is not None else script.parent if script else None
+    only = None if folder is not None else (script.name,) if script else None
+    return SourceModel(PyTorchModel, place, attributes, {"script": str(script) if script else None}, name, only)
+
+
+def adapter(folder: Path, base: SourceModel, attributes: Mapping[str, Any]) -> SourceModel:
+    """A peft adapter over a base model."""
+    return SourceModel(Adapter, folder, attributes, {}, str(folder), base=replace(base))
+
+
+_LOCATION = re.compile(rb"\x0a\x08location\x12")
+
+
+def external_files(path: Path) -> list[str]:
+    """The external data files that an ONNX file names, read off its bytes without the onnx package."""
+    if path.stat().st_size == 0:
+        return []
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
+        names = set()
+        for match in _LOCATION.finditer(raw):
+            start, length = match.end() + 1, raw[match.end()]
+            if length & 0x80:  # protobuf writes lengths of 128 and more in two bytes
+                start, length = start + 1, (length & 0x7F) | raw[start] << 7
+            names.add(raw[start : start + length].decode("utf-8", "replace"))
+    return sorted(names)
+
+
+def hub_snapshot(name: str, revision: str | None = None) -> Path | None:
+    """The folder of a hub model in the hub's cache on this machine, if it is there."""
+    root = os.environ.get("HF_HUB_CACHE") or os.path.join(
+        os.environ.get("HF_HOME") or os.path.join(os.path.expanduser("~"), ".cache", "huggingface"), "hub"
+    )
+    folder = Path(root) / ("models--" + name.replace("/", "--"))
+    reference = folder / "refs" / (revision or "main")
+    commit = reference.read_text().strip() if reference.is_file() else revision
+    snapshot = folder / "snapshots" / commit if commit else None
+    return snapshot if snapshot and snapshot.is_dir() else None
