@@ -1,0 +1,30 @@
+"""bitsandbytes as a storage format."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from olive_like.artifacts import HfModel
+from olive_like.passes.base import Context, PassConfig
+from olive_like.passes.quantize.settings import WeightPass
+
+
+class BnbQuantization(WeightPass):
+    """Store linear layers as bitsandbytes nf4, fp4 or int8, ready for QLoRA and plain transformers."""
+
+    tools = ("torch", "transformers", "bitsandbytes")
+
+    class Config(PassConfig):
+        precision: Literal["nf4", "fp4", "int8"] = Field("nf4", description="Type of the stored weights.")
+        double_quant: bool = Field(True, description="Quantise the scales too (nf4 and fp4).")
+        compute_dtype: Literal["float32", "float16", "bfloat16"] = Field(
+            "bfloat16", description="Type in which the layers compute."
+        )
+        modules_to_not_convert: list[str] | None = Field(None, description="Modules to leave as they are.")
+
+    def run(self, model: HfModel, config: Config, context: Context) -> HfModel:
+        from olive_like.passes.quantize import _bnb
+
+        return _bnb.run(model, config, context)

@@ -1,0 +1,48 @@
+"""Quantisers that look at the weights alone."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from olive_like.artifacts import HfModel
+from olive_like.passes.base import Context
+from olive_like.passes.quantize.settings import EmbeddingConfig, WeightConfig, WeightPass
+
+
+class Rtn(WeightPass):
+    """Round every weight to the nearest point of its group's grid: no data, seconds, and a baseline."""
+
+    class Config(EmbeddingConfig):
+        pass
+
+    def run(self, model: HfModel, config: Config, context: Context) -> HfModel:
+        from olive_like.passes.quantize import _weightonly
+
+        return _weightonly.run(model, config, context, "rtn")
+
+
+class KQuant(WeightPass):
+    """Search every group's scale and zero point for the least weighted error, as llama.cpp's k-quants do."""
+
+    class Config(EmbeddingConfig):
+        group_size: int = Field(32, description="Weights of a row that share a scale; -1: the whole row.")
+
+    def run(self, model: HfModel, config: Config, context: Context) -> HfModel:
+        from olive_like.passes.quantize import _weightonly
+
+        return _weightonly.run(model, config, context, "kquant")
+
+
+class Hqq(WeightPass):
+    """Half-quadratic quantisation: zero points fitted under a norm that forgives outliers, without data."""
+
+    class Config(WeightConfig):
+        group_size: int = Field(64, description="Weights of a row that share a scale; -1: the whole row.")
+        embeds: bool = Field(False, description="Quantise the input embeddings too.")
+        iterations: int = Field(20, ge=1, description="Most steps of the fit.")
+        lp_norm: float = Field(0.7, gt=0, le=1, description="The norm of the error that is made small.")
+
+    def run(self, model: HfModel, config: Config, context: Context) -> HfModel:
+        from olive_like.passes.quantize import _weightonly
+
+        return _weightonly.run(model, config, context, "hqq")
