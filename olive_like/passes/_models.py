@@ -1,0 +1,214 @@
+"""Loading of models and tokenizers: from safetensors, without remote code, with errors one can act on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
+
+from olive_like.artifacts import Adapter, Artifact, HfModel
+from olive_like.errors import PassError
+from olive_like.passes.tasks import AUTO_CLASSES, normal, read_config, task_of
+from olive_like.passes.weights import check_folder, read_folder
+
+# Weights that a task's head brings: that these are missing in a base model is what fine-tuning is for.
+_HEADS = ("classifier", "score", "qa_outputs", "pre_classifier", "classification_head", "pooler", "out_proj", "dense")
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+    "tokenizer.model",
+    "spiece.model",
+)
+
+
+def quiet() -> None:
+    """Keep transformers' bars and load reports out of a pass's log: what matters is raised or noted."""
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+
+
+def torch_dtype(name: str | torch.dtype) -> torch.dtype | str:
+    """`"bf16"` and its like as torch's type; "auto" stays."""
+    if not isinstance(name, str):
+        return name
+    short = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32"}
+    found = getattr(torch, short.get(name, name), None)
+    if name == "auto":
+        return name
+    if not isinstance(found, torch.dtype):
+        raise PassError(f"{name!r} is no type of numbers", "Use float32, bfloat16, float16 or auto.")
+    return found
+
+
+def base_of(artifact: Artifact) -> HfModel:
+    """The model itself, or what an adapter stands on."""
+    if isinstance(artifact, Adapter):
+        return artifact.base
+    if isinstance(artifact, HfModel):
+        return artifact
+    raise PassError(f"a Hugging Face model or an adapter is needed, not {artifact.kind}")
+
+
+def tokenizer_folder(artifact: Artifact) -> Path | None:
+    """The folder whose tokenizer belongs to the artifact; an adapter's own comes first."""
+    folders = [artifact.path, artifact.base.path] if isinstance(artifact, Adapter) else [artifact.path]
+    return next((f for f in folders if any((f / name).exists() for name in _TOKENIZER_FILES)), None)
+
+
+def load_tokenizer(artifact: Artifact) -> Any:
+    """The tokenizer of a model or adapter."""
+    folder = tokenizer_folder(artifact)
+    if folder is None:
+        raise PassError(f"{artifact.path} has no tokenizer", "Put tokenizer.json and tokenizer_config.json there.")
+    trust = bool(artifact.attributes.get("load_kwargs", {}).get("trust_remote_code", False))
+    try:
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise PassError(f"the tokenizer in {folder} cannot be loaded: {_line(error)}") from error
+
+
+def task_for(artifact: Artifact, task: str | None = None) -> str:
+    """The task by the user's word, else the artifact's, else the architecture's."""
+    said = task or getattr(artifact, "task", None)
+    return normal(said) if said else task_of(read_config(base_of(artifact).path))
+
+
+def load_config(artifact: Artifact) -> Any:
+    """The config as transformers sees it."""
+    base = base_of(artifact)
+    trust = bool(base.load_kwargs.get("trust_remote_code", False))
+    try:
+        return AutoConfig.from_pretrained(base.path, trust_remote_code=trust, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise PassError(f"the config in {base.path} cannot be loaded: {_line(error)}", _trust_hint(error)) from error
+
+
+def load_model(
+    artifact: Artifact,
+    task: str | None = None,
+    dtype: str | torch.dtype = "auto",
+    *,
+    device: str = "cpu",
+    attention: str | None = None,
+    new_head: bool = False,
+    **options: Any,
+) -> Any:
+    """The model, in evaluation mode; an adapter comes as a PeftModel on its base.
+
+    Weights that the folder lacks are an error, except a task's head where `new_head` allows it to be made anew.
+    """
+    base = base_of(artifact)
+    model = _load_base(
+        base, task_for(artifact, task), dtype, attention, new_head or isinstance(artifact, Adapter), options
+    )
+    if isinstance(artifact, Adapter):
+        model = attach_adapter(model, artifact.path)
+    return model.to(device).eval() if not getattr(model, "is_loaded_in_4bit", False) else model.eval()
+
+
+def attach_adapter(model: PreTrainedModel, folder: Path, trainable: bool = False, name: str = "default") -> Any:
+    """Put the adapter of a folder onto its base, after checking that it fits."""
+    from peft import PeftModel
+
+    check_folder(folder)
+    if not (folder / "adapter_config.json").exists():
+        raise PassError(f"{folder} is no adapter: it has no adapter_config.json")
+    _check_fits(model, folder)
+    try:
+        return PeftModel.from_pretrained(model, str(folder), adapter_name=name, is_trainable=trainable)
+    except (RuntimeError, ValueError, KeyError, SafetensorError) as error:
+        raise PassError(
+            f"the adapter in {folder} does not fit the model: {_line(error)}",
+            "It was trained on another base model, or on a model of another size.",
+        ) from error
+
+
+def _load_base(
+    base: HfModel, task: str, dtype: str | torch.dtype, attention: str | None, new_head: bool, options: dict[str, Any]
+) -> Any:
+    quiet()
+    kwargs = {k: v for k, v in base.load_kwargs.items() if k not in ("torch_dtype", "dtype", "device_map")} | options
+    pickles = kwargs.pop("use_safetensors", True) is False
+    check_folder(base.path, allow_pickle=pickles)
+    kwargs["trust_remote_code"] = bool(kwargs.get("trust_remote_code", False))
+    if attention:
+        kwargs["attn_implementation"] = attention
+    cls = getattr(transformers, AUTO_CLASSES[task])
+    try:
+        model, info = cls.from_pretrained(
+            base.path,
+            dtype=torch_dtype(dtype),
+            local_files_only=True,
+            use_safetensors=None if pickles else True,
+            weights_only=True,
+            output_loading_info=True,
+            **kwargs,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise PassError(f"{base.path} cannot be loaded for {task}: {_line(error)}", _trust_hint(error)) from error
+    missing = [key for key in info["missing_keys"] if not (new_head and any(part in key for part in _HEADS))]
+    if missing:
+        raise PassError(
+            f"{base.path} lacks weights that {type(model).__name__} needs: {', '.join(sorted(missing)[:3])}"
+            + (f" and {len(missing) - 3} more" if len(missing) > 3 else ""),
+            "Is the task right? A head that is to be trained first needs a fine-tuning pass.",
+        )
+    return model
+
+
+def _check_fits(model: PreTrainedModel, folder: Path) -> None:
+    """Find by names and shapes that an adapter belongs to another model, where peft would only warn."""
+    modules = dict(model.named_modules())
+    prefix = "base_model.model."
+    try:
+        kind = json.loads((folder / "adapter_config.json").read_text("utf-8")).get("peft_type")
+    except ValueError as error:
+        raise PassError(f"{folder / 'adapter_config.json'} is not JSON: {error}") from None
+    for name, info in read_folder(folder).items():
+        if not name.startswith(prefix):
+            continue
+        path, _, leaf = name[len(prefix) :].partition(".lora_")
+        if not leaf:
+            continue
+        layer = modules.get(path)
+        if layer is None:
+            raise PassError(
+                f"the adapter in {folder} is for another base model: this one has no layer {path}",
+                f"The model is {type(model).__name__} of {model.config.model_type}.",
+            )
+        if kind != "LORA" or not leaf.startswith(("A.weight", "B.weight")) or len(info.shape) != 2:
+            continue
+        wanted = _features(layer)[0 if leaf.startswith("A") else 1]
+        have = info.shape[1 if leaf.startswith("A") else 0]
+        if wanted is not None and wanted != have:
+            raise PassError(
+                f"the adapter in {folder} is for another base model: {path} is {wanted} wide here, {have} there"
+            )
+
+
+def _features(layer: Any) -> tuple[int | None, int | None]:
+    if hasattr(layer, "in_features"):
+        return layer.in_features, layer.out_features
+    if type(layer).__name__ == "Conv1D":
+        return layer.nx, layer.nf
+    return None, None
+
+
+def _line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _trust_hint(error: BaseException) -> str:
+    if "trust_remote_code" in str(error):
+        return "The model brings its own code. To let it run: `load_kwargs: {trust_remote_code: true}`."
+    return ""
