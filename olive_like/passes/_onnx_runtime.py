@@ -1,0 +1,249 @@
+"""onnxruntime: sessions, inputs made for a graph, and greedy generation with a graph's key-value cache."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
+
+from olive_like.artifacts import OnnxModel
+from olive_like.errors import PassError
+from olive_like.passes._onnx_files import components, describe_io, load_proto
+
+Arrays = dict[str, np.ndarray]
+
+_NUMPY: dict[str, Any] = {
+    "float": np.float32,
+    "float16": np.float16,
+    "double": np.float64,
+    "bfloat16": ml_dtypes.bfloat16,
+    "int64": np.int64,
+    "int32": np.int32,
+    "int16": np.int16,
+    "int8": np.int8,
+    "uint64": np.uint64,
+    "uint32": np.uint32,
+    "uint16": np.uint16,
+    "uint8": np.uint8,
+    "bool": np.bool_,
+}
+# The runtime's errors have no common class of their own.
+ORT_ERRORS: tuple[type[Exception], ...] = tuple(
+    kind for kind in vars(ort_state).values() if isinstance(kind, type) and issubclass(kind, Exception)
+)
+_PAST = re.compile(r"^past")
+_UNKNOWN_AXIS = 8
+
+
+def open_session(
+    path: Path,
+    *,
+    threads: int = 1,
+    optimize: bool = True,
+    device: str = "cpu",
+    options: Mapping[str, str] | None = None,
+) -> ort.InferenceSession:
+    """A session on a graph; what the runtime cannot do with it becomes one line."""
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = threads
+    settings.inter_op_num_threads = 1
+    settings.log_severity_level = 4
+    if not optimize:
+        settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    for key, value in (options or {}).items():
+        settings.add_session_config_entry(key, value)
+    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"] if device == "cuda" else ["CPUExecutionProvider"]
+    providers = [name for name in providers if name in ort.get_available_providers()]
+    try:
+        return ort.InferenceSession(str(path), settings, providers=providers)
+    except ORT_ERRORS as error:
+        raise PassError(f"onnxruntime cannot load {path.name}: {_first_line(error)}", _hint(str(error))) from error
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()[0]
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
+
+
+def _hint(text: str) -> str:
+    if "is not a registered function/op" in text or "Fatal error" in text:
+        return "The graph has an op that this onnxruntime does not have: register its library, or export without it."
+    if "Could not find an implementation" in text:
+        return "No kernel for this op and type on this device: try another `torch_dtype` or a lower `target_opset`."
+    if "opset" in text:
+        return "Export with a lower `target_opset`, or take a newer onnxruntime."
+    return ""
+
+
+def run_session(session: ort.InferenceSession, feeds: Arrays) -> Arrays:
+    """Outputs by name; inputs that the graph does not have are left out, types are cast to what it wants."""
+    wanted = {value.name: value.type for value in session.get_inputs()}
+    missing = [name for name in wanted if name not in feeds]
+    if missing:
+        raise PassError(f"the graph wants the inputs {', '.join(missing[:5])}, which there are no values for")
+    given = {name: feeds[name].astype(_numpy_type(kind), copy=False) for name, kind in wanted.items()}
+    names = [value.name for value in session.get_outputs()]
+    try:
+        results = session.run(names, given)
+    except ORT_ERRORS as error:
+        raise PassError(f"onnxruntime cannot run the graph: {_first_line(error)}", _hint(str(error))) from error
+    return dict(zip(names, results, strict=True))
+
+
+def _numpy_type(kind: str) -> Any:
+    return _NUMPY[kind.removeprefix("tensor(").removesuffix(")")]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes that a graph's named axes get for one run."""
+
+    batch: int = 1
+    sequence: int = 8
+    past: int = 0
+
+    def size(self, axis: int | str | None, position: int) -> int:
+        """The size of one axis: a number, or what its name says."""
+        if isinstance(axis, int):
+            return axis
+        name = (axis or ("batch" if position == 0 else "")).lower()
+        if "+" in name or "total" in name:
+            return self.past + self.sequence
+        if "past" in name:
+            return self.past
+        if "batch" in name or position == 0:
+            return self.batch
+        return self.sequence if "seq" in name else _UNKNOWN_AXIS
+
+    def __str__(self) -> str:
+        return f"batch {self.batch}, sequence {self.sequence}, past {self.past}"
+
+
+SHAPES = (Shape(1, 8, 0), Shape(3, 5, 0))
+
+
+def make_feeds(
+    io: Mapping[str, Any],
+    shape: Shape,
+    seed: int = 0,
+    vocabulary: int = 100,
+    past: Mapping[str, np.ndarray] | None = None,
+) -> Arrays:
+    """Inputs for a graph: tokens, masks and positions that fit each other, anything else at random.
+
+    `past` has the real cache of an earlier run, by the names of the inputs.
+    """
+    random = np.random.default_rng(seed)
+    feeds: Arrays = {}
+    for value in io["inputs"]:
+        name, dtype = value["name"], _NUMPY[value["dtype"]]
+        sizes = [shape.size(axis, position) for position, axis in enumerate(value["shape"] or [])]
+        feeds[name] = past[name] if past and name in past else _fill(name, sizes, dtype, shape, random, vocabulary)
+    return feeds
+
+
+def _fill(name: str, sizes: list[int], dtype: Any, shape: Shape, random: Any, vocabulary: int) -> Any:
+    kind = name.lower()
+    if "position_ids" in kind:
+        return np.broadcast_to(np.arange(shape.past, shape.past + sizes[-1]), sizes).astype(dtype)
+    if "mask" in kind:
+        return np.ones(sizes, dtype)
+    if "token_type" in kind:
+        return np.zeros(sizes, dtype)
+    if kind.endswith("input_ids"):
+        return random.integers(min(3, vocabulary - 1), vocabulary, sizes).astype(dtype)
+    if np.issubdtype(dtype, np.integer):
+        return random.integers(0, 2, sizes).astype(dtype)
+    if dtype is np.bool_:
+        return np.ones(sizes, dtype)
+    return (random.standard_normal(sizes) * 0.5).astype(dtype)
+
+
+def vocabulary_of(model: OnnxModel) -> int:
+    """How many tokens the model knows: its attributes, else its config, else a hundred."""
+    if "vocab_size" in model.attributes:
+        return int(model.attributes["vocab_size"])
+    folder = model.path if model.path.is_dir() else model.path.parent
+    for name, key in (("config.json", "vocab_size"), ("genai_config.json", "model")):
+        if (folder / name).is_file():
+            found = json.loads((folder / name).read_text("utf-8")).get(key)
+            found = found.get("vocab_size") if isinstance(found, dict) else found
+            if isinstance(found, int):
+                return found
+    return 100
+
+
+def cache_inputs(present: Arrays) -> Arrays:
+    """What the outputs of one step are called as inputs of the next."""
+    return {past_name(name): value for name, value in present.items() if past_name(name) != name}
+
+
+def past_name(name: str) -> str:
+    """`present.0.key` -> `past_key_values.0.key`; any other name as it is."""
+    return "past_key_values" + name.removeprefix("present") if name.startswith("present.") else name
+
+
+class Decoder:
+    """Greedy generation with a graph that takes and gives a key-value cache."""
+
+    def __init__(self, model: OnnxModel, *, threads: int = 1, device: str = "cpu") -> None:
+        graphs = components(model)
+        self._session = open_session(graphs.get("decoder") or graphs["model"], threads=threads, device=device)
+        self._encoder = open_session(graphs["encoder"], threads=threads, device=device) if "encoder" in graphs else None
+        self._inputs = {value.name: value for value in self._session.get_inputs()}
+        if not any(_PAST.match(name) for name in self._inputs):
+            raise PassError(
+                f"{model.path.name} has no key-value cache to generate with", "Export it as text-generation."
+            )
+
+    def generate(
+        self, prompt: Sequence[int], new_tokens: int, stop: Sequence[int] = (), source: Arrays | None = None
+    ) -> list[int]:
+        """The most likely tokens after the prompt; `source` is what an encoder reads first."""
+        fixed: Arrays = {}
+        if self._encoder is not None:
+            fixed = cache_inputs(run_session(self._encoder, source or {}))
+            if "encoder_attention_mask" in self._inputs and source:
+                fixed["encoder_attention_mask"] = source["attention_mask"]
+        cache = {name: value for name, value in self._empty_cache().items() if name not in fixed}
+        made: list[int] = []
+        tokens, seen = list(prompt), 0
+        while len(made) < new_tokens:
+            feeds = {**fixed, **cache, **self._step(tokens, seen)}
+            outputs = run_session(self._session, feeds)
+            seen += len(tokens)
+            token = int(np.argmax(outputs["logits"][0, -1].astype(np.float32)))
+            made.append(token)
+            if token in stop:
+                break
+            tokens = [token]
+            cache = {name: value for name, value in cache_inputs(outputs).items() if name in cache}
+        return made
+
+    def _step(self, tokens: list[int], seen: int) -> Arrays:
+        return {
+            "input_ids": np.array([tokens], np.int64),
+            "attention_mask": np.ones((1, seen + len(tokens)), np.int64),
+            "position_ids": np.arange(seen, seen + len(tokens), dtype=np.int64)[None],
+        }
+
+    def _empty_cache(self) -> Arrays:
+        empty = Shape(1, 0, 0)
+        return {
+            name: np.zeros([empty.size(axis, i) for i, axis in enumerate(value.shape)], _numpy_type(value.type))
+            for name, value in self._inputs.items()
+            if _PAST.match(name)
+        }
+
+
+def describe_graph(path: Path) -> dict[str, Any]:
+    """Inputs and outputs of a graph on disk."""
+    return describe_io(load_proto(path))
