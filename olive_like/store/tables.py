@@ -1,0 +1,157 @@
+"""Rows of the index and what they mean."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from olive_like.artifacts import FileEntry
+from olive_like.store.model import Manifest, Record, Stamp
+
+_TOUCH = 600.0  # a use within so many seconds of the last one is not written down
+
+RECORD_COLUMNS = (
+    "key", "digest", "document", "pass_name", "node", "workflow", "run_id", "created", "seconds", "peak_rss",
+    "metrics", "extra",
+)  # fmt: skip
+_RECORD = ", ".join(RECORD_COLUMNS)
+
+
+class BadRow(Exception):
+    """A row does not hold what it should."""
+
+
+def put_object(connection: sqlite3.Connection, manifest: Manifest, now: float) -> None:
+    connection.execute(
+        "INSERT INTO objects VALUES (?,?,?,?,?,?,?,?,?) "
+        "ON CONFLICT(digest) DO UPDATE SET stamps = excluded.stamps, last_used = excluded.last_used",
+        (
+            manifest.digest, manifest.kind, _text(manifest.attributes), _text(manifest.refs),
+            _text([[f.path, f.size, f.digest, f.executable] for f in manifest.files]),
+            _text([list(stamp) for stamp in manifest.stamps]), manifest.size, now, now,
+        ),
+    )  # fmt: skip
+
+
+def get_object(connection: sqlite3.Connection, digest: str) -> tuple[Manifest, float] | None:
+    """The manifest and the time of the last use."""
+    row = connection.execute(
+        "SELECT kind, attributes, refs, files, stamps, last_used FROM objects WHERE digest = ?", (digest,)
+    ).fetchone()
+    if row is None:
+        return None
+    kind, attributes, refs, files, stamps, last_used = row
+    try:
+        manifest = Manifest(
+            digest, kind, _mapping(attributes), _mapping(refs), _files(files),
+            tuple(Stamp(*map(int, stamp)) for stamp in json.loads(stamps)),
+        )  # fmt: skip
+        return manifest, float(last_used)
+    except (ValueError, TypeError) as error:
+        raise BadRow(f"the index's entry for artifact {digest[:12]} cannot be read") from error
+
+
+def touch(connection: sqlite3.Connection, digest: str, now: float) -> None:
+    connection.execute("UPDATE objects SET last_used = ? WHERE digest = ?", (now, digest))
+
+
+def drop_object(connection: sqlite3.Connection, digest: str) -> None:
+    connection.execute("DELETE FROM objects WHERE digest = ?", (digest,))
+
+
+def put_record(connection: sqlite3.Connection, record: Record) -> None:
+    connection.execute(
+        f"INSERT OR REPLACE INTO records({_RECORD}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+        (
+            record.key, record.digest, _text(record.document), record.pass_name, record.node, record.workflow,
+            record.run_id, record.created, record.seconds, record.peak_rss, _text(record.metrics), _text(record.extra),
+        ),
+    )  # fmt: skip
+
+
+def get_record(connection: sqlite3.Connection, key: str) -> Record | None:
+    """The record by itself; what the artifact is made of is in `with_manifest`."""
+    row = connection.execute(f"SELECT {_RECORD} FROM records WHERE key = ?", (key,)).fetchone()
+    return None if row is None else record_of(row)
+
+
+def record_of(row: tuple[Any, ...]) -> Record:
+    key, digest, document, pass_name, node, workflow, run_id, created, seconds, peak_rss, metrics, extra = row
+    try:
+        return Record(
+            key=key, digest=digest, document=_mapping(document), pass_name=pass_name, node=node, workflow=workflow,
+            run_id=run_id, created=float(created), seconds=float(seconds), peak_rss=int(peak_rss),
+            metrics=_mapping(metrics), extra=_mapping(extra),
+        )  # fmt: skip
+    except (ValueError, TypeError) as error:
+        raise BadRow(f"the record of key {str(key)[:12]} cannot be read") from error
+
+
+def all_records(connection: sqlite3.Connection, where: str = "", values: tuple[Any, ...] = ()) -> list[Record]:
+    return [record_of(row) for row in connection.execute(f"SELECT {_RECORD} FROM records {where}", values)]
+
+
+def with_manifest(record: Record, manifest: Manifest, last_used: float) -> Record:
+    return replace(
+        record, digest=manifest.digest, kind=manifest.kind, attributes=manifest.attributes, refs=manifest.refs,
+        files=manifest.files, size=manifest.size, last_used=last_used,
+    )  # fmt: skip
+
+
+def needs_touch(last_used: float, now: float) -> bool:
+    return not last_used <= now <= last_used + _TOUCH
+
+
+def put_use(connection: sqlite3.Connection, workflow: str, node: str, key: str, run_id: str) -> None:
+    connection.execute("INSERT OR REPLACE INTO uses VALUES (?,?,?,?,?)", (workflow, node, key, run_id, time.time()))
+
+
+def has_external(connection: sqlite3.Connection, digest: str, path: Path) -> bool:
+    query = "SELECT 1 FROM externals WHERE digest = ? AND path = ?"
+    return connection.execute(query, (digest, os.fspath(path))).fetchone() is not None
+
+
+def put_external(connection: sqlite3.Connection, manifest: Manifest, path: Path, now: float) -> None:
+    connection.execute(
+        "INSERT OR REPLACE INTO externals VALUES (?,?,?,?,?,?)",
+        (manifest.digest, os.fspath(path), manifest.kind, _text(manifest.attributes), _text(manifest.refs), now),
+    )
+
+
+class External(NamedTuple):
+    """An artifact outside of the store."""
+
+    path: Path
+    kind: str
+    attributes: dict[str, Any]
+    refs: dict[str, str]
+
+
+def get_externals(connection: sqlite3.Connection, digest: str) -> list[External]:
+    """Where an artifact outside of the store was seen, the latest first."""
+    query = "SELECT path, kind, attributes, refs FROM externals WHERE digest = ? ORDER BY at DESC"
+    return [
+        External(Path(path), kind, json.loads(attributes), json.loads(refs))
+        for path, kind, attributes, refs in connection.execute(query, (digest,))
+    ]
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _mapping(text: str) -> Mapping[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError("not a mapping")
+    return value
+
+
+def _files(text: str) -> tuple[FileEntry, ...]:
+    return tuple(FileEntry(str(p), int(s), str(d), bool(x)) for p, s, d, x in json.loads(text))
