@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 from olive_like.workflow.dialects.report import Report, at_key, at_value
 from olive_like.workflow.dialects.tree import lift, take, without_effect
-from olive_like.workflow.located import LocatedDict
+from olive_like.workflow.located import LocatedDict, LocatedList
 
 # lower-cased type -> the type here
 _TYPES = {
@@ -40,18 +40,25 @@ def translate_model(tree: LocatedDict, report: Report) -> None:
     if "model" in tree and "input_model" not in tree:
         tree.move("model", tree, "input_model")
     model = tree.get("input_model")
-    if not isinstance(model, LocatedDict):
-        return
-    lift(model, "config", report, "input_model")
-    without_effect(model, _NO_EFFECT, report, "input_model")
-    _older(model, report)
-    _type(model, report)
+    if isinstance(model, LocatedDict):
+        _translate(model, report, "input_model")
+
+
+def _translate(model: LocatedDict, report: Report, field: str) -> None:
+    lift(model, "config", report, field)
+    without_effect(model, _NO_EFFECT, report, field)
+    _older(model, report, field)
+    _type(model, report, field)
     path = model.get("model_path")
     if isinstance(path, LocatedDict):
-        _resource(model, path, report)
+        _resource(model, path, report, field)
+    components = model.get("model_components")
+    for index, component in enumerate(components if isinstance(components, LocatedList) else ()):
+        if isinstance(component, LocatedDict):
+            _translate(component, report, f"{field}.model_components[{index}]")
 
 
-def _type(model: LocatedDict, report: Report) -> None:
+def _type(model: LocatedDict, report: Report, field: str) -> None:
     written = model.get("type")
     if written is None and isinstance(model.get("model_path"), str):
         kind = "OnnxModel" if str(model["model_path"]).endswith(".onnx") else "HfModel"
@@ -61,7 +68,7 @@ def _type(model: LocatedDict, report: Report) -> None:
             "OL350",
             f"the input model has no type: it is read as {kind}",
             mark,
-            "input_model.type",
+            f"{field}.type",
             "Write `type` to choose another.",
         )
         return
@@ -70,7 +77,7 @@ def _type(model: LocatedDict, report: Report) -> None:
     name = written.lower()
     if name in _MISSING:
         proper, hint = _MISSING[name]
-        report.add("OL303", f"model type not available: {proper}", at_value(model, "type"), "input_model.type", hint)
+        report.add("OL303", f"model type not available: {proper}", at_value(model, "type"), f"{field}.type", hint)
         return
     if name in _TYPES and _TYPES[name] != written:
         model["type"] = _TYPES[name]
@@ -80,7 +87,7 @@ def _type(model: LocatedDict, report: Report) -> None:
             "OL350",
             f"{model['model_path']} names a Hugging Face model: it is read as HfModel",
             at_value(model, "type"),
-            "input_model.type",
+            f"{field}.type",
             "PyTorchModel is for a model that a model_script of yours builds.",
         )
 
@@ -93,7 +100,7 @@ def _is_hub_name(model: LocatedDict) -> bool:
     return PurePosixPath(path.replace("\\", "/")).suffix.lower() not in _WEIGHTS
 
 
-def _older(model: LocatedDict, report: Report) -> None:
+def _older(model: LocatedDict, report: Report, field: str) -> None:
     """`hf_config`, in which older files name the model."""
     inner = model.get("hf_config")
     if not isinstance(inner, LocatedDict):
@@ -105,12 +112,12 @@ def _older(model: LocatedDict, report: Report) -> None:
             inner.move(old, model, new)
     for key in list(inner):
         report.add(
-            "OL303", f"model setting not available: hf_config.{key}", at_key(inner, key), f"input_model.hf_config.{key}"
+            "OL303", f"model setting not available: hf_config.{key}", at_key(inner, key), f"{field}.hf_config.{key}"
         )
     take(model, "hf_config")
 
 
-def _resource(model: LocatedDict, path: LocatedDict, report: Report) -> None:
+def _resource(model: LocatedDict, path: LocatedDict, report: Report, field: str) -> None:
     """A path that is written as a resource: local ones are paths, others lie with a cloud service."""
     kind = str(path.get("type", "")).lower()
     inner = path.get("config") if isinstance(path.get("config"), LocatedDict) else path
@@ -124,7 +131,7 @@ def _resource(model: LocatedDict, path: LocatedDict, report: Report) -> None:
         "OL303",
         f"model source not available: {path.get('type')}",
         at_value(path, "type"),
-        "input_model.model_path",
+        f"{field}.model_path",
         "Fetch the model first and write its folder, or write its Hugging Face name.",
     )
     model.put("model_path", str(path.get("name") or path.get("path") or "model"), mark, mark)

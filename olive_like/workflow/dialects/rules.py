@@ -1,0 +1,31 @@
+"""The order in which the parts of a file are translated."""
+
+from __future__ import annotations
+
+from olive_like.workflow.dialects import toplevel
+from olive_like.workflow.dialects.builds import translate_builds
+from olive_like.workflow.dialects.data import data_sets, is_nested, translate_data
+from olive_like.workflow.dialects.guide import translate_loose
+from olive_like.workflow.dialects.model import translate_model
+from olive_like.workflow.dialects.passes import each_pass, translate_pass
+from olive_like.workflow.dialects.report import Report
+from olive_like.workflow.dialects.search import translate_strategy
+from olive_like.workflow.located import LocatedDict
+
+
+def apply(tree: LocatedDict, report: Report) -> LocatedDict:
+    """Translate a whole file in place."""
+    foreign = bool(toplevel.SIGNS & tree.keys())
+    toplevel.translate_engine(tree, report)
+    toplevel.translate_settings(tree, report)
+    translate_model(tree, report)
+    for name, config in data_sets(tree.get("data_configs")):
+        foreign = foreign or is_nested(config)
+        translate_data(config, report, f"data_configs.{name}")
+    for field, step in each_pass(tree):
+        translate_pass(step, report, field)
+    translate_strategy(tree, report)
+    translate_loose(tree, report)
+    if "builds" in tree:
+        translate_builds(tree, report)
+    return tree

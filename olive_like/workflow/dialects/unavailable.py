@@ -1,0 +1,87 @@
+"""Names of passes that other files use and that are not here, with what comes near."""
+
+from __future__ import annotations
+
+from olive_like.passes import registry
+
+# name -> passes that do something near; those that are not here either are left out of the hint
+NEAR: dict[str, tuple[str, ...]] = {
+    "AimetQuantization": ("OnnxStaticQuantization",),
+    "AppendPrePostProcessingOps": (),
+    "CaptureLayerAnnotations": (),
+    "CaptureSplitInfo": ("SplitModel",),
+    "ConvertHfToGGUF": (),
+    "EPContextBinaryGenerator": (),
+    "IncDynamicQuantization": ("OnnxDynamicQuantization",),
+    "IncQuantization": ("OnnxStaticQuantization", "OnnxDynamicQuantization"),
+    "IncStaticQuantization": ("OnnxStaticQuantization",),
+    "InsertBeamSearch": ("ModelBuilder",),
+    "LoftQ": ("PiSSA", "QLoRA"),
+    "MobiusBuilder": ("ModelBuilder",),
+    "MoEExpertsDistributor": (),
+    "NVModelOptGraphSurgery": ("GraphSurgeries",),
+    "NVModelOptQuantization": ("OnnxBlockWiseRtnQuantization", "AutoAWQQuantizer"),
+    "OnnxMatMul4Quantizer": ("OnnxBlockWiseRtnQuantization", "OnnxHqqQuantization"),
+    "OnnxMatMulNBitsQuantizer": ("OnnxBlockWiseRtnQuantization", "OnnxHqqQuantization"),
+    "OnnxModelOptimizer": ("OnnxPeepholeOptimizer",),
+    "OpenVINOConversion": ("OnnxConversion",),
+    "OpenVINOEncapsulation": (),
+    "OpenVINOIoUpdate": ("DynamicToFixedShape",),
+    "OpenVINOOptimumConversion": ("ModelBuilder", "OnnxConversion"),
+    "OpenVINOQuantization": ("OnnxStaticQuantization",),
+    "OpenVINOQuantizationWithAccuracy": ("OnnxStaticQuantization",),
+    "OpenVINOReconstruction": (),
+    "OpenVINOWeightCompression": ("OnnxBlockWiseRtnQuantization", "Rtn"),
+    "OptimumConversion": ("OnnxConversion",),
+    "OptimumMerging": (),
+    "OrtMixedPrecision": ("OnnxFloatToFloat16",),
+    "OrtPerfTuning": ("OrtSessionParamsTuning",),
+    "QNNContextBinaryGenerator": (),
+    "QNNConversion": ("OnnxConversion",),
+    "QNNModelLibGenerator": (),
+    "QNNPreprocess": (),
+    "QairtEncapsulation": (),
+    "QairtGenAIBuilder": ("ModelBuilder",),
+    "QairtMHA2SHA": (),
+    "QairtPipelinePass": (),
+    "QairtPreparation": (),
+    "QuantizationAwareTraining": ("Gptq", "AutoAWQQuantizer"),
+    "QuarkQuantization": ("AutoAWQQuantizer", "Gptq"),
+    "QuarkQuantizationVitisAI": ("AutoAWQQuantizer", "Gptq"),
+    "RyzenGenerateModelLLM": ("ModelBuilder",),
+    "SDLoRA": (),
+    "SNPEConversion": (),
+    "SNPEQuantization": ("OnnxStaticQuantization",),
+    "SNPEtoONNXConversion": (),
+    "SaveTestModelConfig": (),
+    "SliceGPT": ("Gptq", "Rtn"),
+    "SparseGPT": ("Gptq", "Rtn"),
+    "StaticLLM": ("DynamicToFixedShape",),
+    "TorchTRTConversion": (),
+    "VitisAIAddMetaData": ("AddOliveMetadata",),
+    "VitisAIQuantization": ("OnnxStaticQuantization",),
+    "VitisGenerateModelLLM": ("ModelBuilder",),
+    "VitisGenerateModelSD": ("OnnxConversion",),
+    "VitisQDQQuantizer": ("OnnxStaticQuantization",),
+}
+_BY_LOWER = {name.lower(): name for name in NEAR}
+
+
+def known_elsewhere(name: str) -> str | None:
+    """The proper spelling of a pass type that other files use, if it is one."""
+    return _BY_LOWER.get(name.lower())
+
+
+def hint_for(name: str) -> str:
+    """What to use instead of a pass that is not here or that nothing can run yet."""
+    near = [other for other in NEAR.get(_BY_LOWER.get(name.lower(), ""), ()) if _works(other)]
+    if not near:
+        return "Take the pass out, or bring one with an entry point; nothing here comes near."
+    return f"{' or '.join(near)} does something near."
+
+
+def _works(name: str) -> bool:
+    try:
+        return registry.load(name).available()
+    except (registry.UnknownPass, ImportError):
+        return False
