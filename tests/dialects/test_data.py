@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from olive_like.data.config import DataConfig
-
 from tests.dialects.reading import Read, codes
 
 

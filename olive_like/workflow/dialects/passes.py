@@ -45,7 +45,7 @@ def class_of(step: LocatedDict) -> type[Pass] | None:
     from olive_like.passes.registry import UnknownPass, load
 
     try:
-        return load(str(step.get("type")))
+        return load(str(step["type"] or "Null") if "type" in step else "")
     except UnknownPass:
         return None
 
@@ -119,3 +119,15 @@ def _values(annotation: Any) -> list[Any] | None:
         return [item.value for item in annotation]
     inside = [part for part in get_args(annotation) if part is not type(None)]
     return _values(inside[0]) if len(inside) == 1 else None
+
+
+def leaves_open(tree: LocatedDict) -> bool:
+    """Whether any pass has alternatives or a setting with a space."""
+    from olive_like.workflow.spaces import find_spaces
+
+    passes = tree.get("passes")
+    if not isinstance(passes, LocatedDict):
+        return False
+    return any(isinstance(value, LocatedList) for value in passes.values()) or any(
+        next(find_spaces(step), None) is not None for _, step in each_pass(tree)
+    )

@@ -7,9 +7,9 @@ from olive_like.workflow.dialects.builds import translate_builds
 from olive_like.workflow.dialects.data import data_sets, is_nested, translate_data
 from olive_like.workflow.dialects.guide import translate_loose
 from olive_like.workflow.dialects.model import translate_model
-from olive_like.workflow.dialects.passes import each_pass, translate_pass
+from olive_like.workflow.dialects.passes import each_pass, leaves_open, translate_pass
 from olive_like.workflow.dialects.report import Report
-from olive_like.workflow.dialects.search import translate_strategy
+from olive_like.workflow.dialects.search import say_if_nothing_is_open, translate_strategy
 from olive_like.workflow.located import LocatedDict
 
 
@@ -26,6 +26,8 @@ def apply(tree: LocatedDict, report: Report) -> LocatedDict:
         translate_pass(step, report, field)
     translate_strategy(tree, report)
     translate_loose(tree, report)
+    if "search_strategy" in tree and "passes" in tree:
+        say_if_nothing_is_open(tree, leaves_open(tree), report)
     if "builds" in tree:
         translate_builds(tree, report)
     return tree
