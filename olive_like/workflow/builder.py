@@ -74,6 +74,11 @@ class TreeBuilder:
         frame = self._stack[-1] if self._stack else None
         return frame is not None and frame.key is None and isinstance(frame.holder, LocatedDict)
 
+    @property
+    def current_key(self) -> str | None:
+        """The key whose value comes next."""
+        return self._stack[-1].key if self._stack else None
+
     def begin(self, holder: LocatedDict | LocatedList, at: Mark, anchor: str | None = None) -> None:
         """A mapping or list begins."""
         if self.wants_key:

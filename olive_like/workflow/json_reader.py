@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from json.decoder import JSONDecodeError, scanstring
+from json.decoder import JSONDecodeError, scanstring  # type: ignore[attr-defined]
 from typing import Any
 
 from olive_like.workflow.builder import TreeBuilder, Unreadable
@@ -112,6 +112,7 @@ class _Reader:
         raise self._unexpected(token, start, "a value", _hint_for(token))
 
     def _string(self, start: int) -> str:
+        value: str
         try:
             value, self.position = scanstring(self.text, start + 1, True)
         except JSONDecodeError as error:
@@ -144,7 +145,7 @@ class _Reader:
     def _comment(self, start: int, end: int) -> None:
         self.comments += 1
         if self.comments == 1:  # one is enough to know: the remedy is the same for all
-            end = min(end, self.text.find("\n", start) % (len(self.text) + 1))
+            end = min(end, start + len(self.text[start:end].partition("\n")[0]))
             self.builder.problem(
                 "OL006",
                 "JSON has no comments",

@@ -65,7 +65,7 @@ def _take(event: Any, builder: TreeBuilder) -> None:
     elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
         builder.end()
     elif isinstance(event, yaml.AliasEvent):
-        builder.alias(event.anchor, _mark(event))
+        builder.alias(str(event.anchor), _mark(event))
 
 
 def _mark(event: Any) -> Mark:
@@ -84,6 +84,9 @@ def _scalar(event: Any, builder: TreeBuilder) -> None:
         return
     value: Any = text
     tag = None if plain or event.implicit[1] else event.tag
+    if plain and text == "Null" and builder.current_key == "type":
+        builder.scalar(text, at, event.anchor)  # the pretend pass and model: nothing has a null for its type
+        return
     if plain or tag in (_TAG + "int", _TAG + "float", _TAG + "bool", _TAG + "null"):
         value, refusal = _resolve(text)
         if refusal is not None:

@@ -1,0 +1,305 @@
+"""Checks a workflow section by section and builds its parts; every problem is noted, none stops the rest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from olive_like.diagnostics.nearest import did_you_mean
+from olive_like.workflow.environment import expand_settings
+from olive_like.workflow.located import Loc
+from olive_like.workflow.problems import Problems, shown
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}\Z")
+_DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.\w+)+(?::\w+)?\Z|[\w.]+:\w+\Z")
+
+
+def checked_sections(tree: dict[str, Any], problems: Problems, base_dir: Path) -> dict[str, Any]:
+    """The values of a workflow's fields. Only to be used where no problem is an error."""
+    return Sections(tree, problems, base_dir).check()
+
+
+class Sections:
+    """One workflow on its way from data to checked parts."""
+
+    def __init__(self, tree: dict[str, Any], problems: Problems, base_dir: Path) -> None:
+        self.tree, self.problems, self.base_dir = tree, problems, base_dir
+        self.values: dict[str, Any] = {}
+
+    def check(self) -> dict[str, Any]:
+        from olive_like.workflow.check_passes import check_passes
+
+        self._unknown_keys()
+        self._settings()
+        self._input_model()
+        self._data_configs()
+        self._systems()
+        self._evaluators()
+        check_passes(self)
+        self._search()
+        self._outputs()
+        self._references()
+        return self.values
+
+    # -- helpers -----------------------------------------------------------------------------------
+
+    def build(
+        self, model: type[BaseModel], settings: Any, loc: Loc, extra_names: Iterable[str] = ()
+    ) -> Any:  # the model, or None after noting what is wrong
+        """Validate settings against a model, with environment variables expanded where its fields allow it."""
+        settings = self.expanded(model, settings, loc)
+        try:
+            return model.model_validate(settings, context={"base_dir": self.base_dir})
+        except ValidationError as error:
+            self.problems.add_validation(error, loc, model, settings, extra_names)
+            return None
+
+    def expanded(self, model: type[BaseModel], settings: Any, loc: Loc) -> Any:
+        def unset(key: str, name: str) -> None:
+            message = f"the environment variable {name} is not set"
+            self.problems.add("OL013", message, (*loc, key), f"Set it, or write a default: `${{{name}:-default}}`.")
+
+        return expand_settings(model, settings, unset)
+
+    def mapping(self, value: Any, loc: Loc) -> dict[str, Any] | None:
+        """The value if it is a mapping; anything else is a problem, but for null."""
+        if isinstance(value, dict):
+            return value
+        if value is not None:
+            self.problems.add("OL103", f"`{loc[-1]}` takes a mapping, not {shown(value)}", loc)
+        return None
+
+    def text(self, value: Any, loc: Loc) -> str | None:
+        """The value if it is text; anything else is a problem, but for null."""
+        if isinstance(value, str):
+            return value
+        if value is not None:
+            self.problems.add("OL103", f"`{loc[-1]}` takes text, not {shown(value)}", loc)
+        return None
+
+    def check_name(self, name: str, loc: Loc) -> None:
+        """Names become parts of file names and of paths."""
+        if not _NAME.match(name):
+            hint = "Use letters, digits, `_` and `-`, at most 100 of them."
+            self.problems.add("OL112", f"{name!r} cannot be a name", loc, hint, key=True)
+
+    def type_of(self, entry: dict[str, Any], loc: Loc, what: str, names: Callable[[], Iterable[str]]) -> str | None:
+        """The `type` of an entry, if it is there and could be one."""
+        if entry.get("type") is None:
+            near = did_you_mean("type", [key for key in entry if key.lower().strip("_ ") in ("typ", "types", "kind")])
+            self.problems.add("OL102", f"{what} needs a `type`", loc, near, key=True)
+            return None
+        return self.text(entry["type"], (*loc, "type"))
+
+    def unknown_type(self, code: str, what: str, name: str, loc: Loc, names: Iterable[str], hint: str) -> None:
+        """Note a type that is in no registry."""
+        if _DOTTED.match(name):
+            message = f"{what} is named by its registered name, not by a place in code: {name}"
+            self.problems.add("OL114", message, loc, hint)
+            return
+        near = did_you_mean(name, names)
+        self.problems.add(code, f"there is no {what} of type {name!r}", loc, near or hint)
+
+    # -- sections ----------------------------------------------------------------------------------
+
+    def _unknown_keys(self) -> None:
+        from olive_like.workflow.schema import top_level_keys
+
+        known = top_level_keys()
+        for key in self.tree:
+            if key not in known:
+                self.problems.add("OL101", f"unknown key `{key}`", (key,), did_you_mean(key, known), key=True)
+
+    def _settings(self) -> None:
+        from olive_like.workflow.schema import Settings
+
+        given = {key: self.tree[key] for key in Settings.model_fields if self.tree.get(key) is not None}
+        built = self.build(Settings, given, ())
+        self.values.update((key, getattr(built, key)) for key in given if built is not None)
+
+    def _input_model(self) -> None:
+        self.values["input_model"] = self._model(self.tree.get("input_model"), ("input_model",))
+
+    def _model(self, value: Any, loc: Loc) -> Any:
+        from olive_like.workflow.models import MODELS, CompositeModel, InputModel, model_class
+
+        if isinstance(value, InputModel):
+            return value
+        entry = self.mapping(value, loc)
+        if entry is None:
+            return None
+        kind = self.type_of(entry, loc, "a model", lambda: MODELS)
+        if kind is None:
+            return None
+        cls = model_class(kind)
+        if cls is None:
+            self.unknown_type("OL109", "model", kind, (*loc, "type"), MODELS, "There is " + ", ".join(MODELS) + ".")
+            return None
+        settings = {key: item for key, item in entry.items() if key not in ("type", "config")}
+        self.nested(entry, settings, loc)
+        if cls is CompositeModel and isinstance(settings.get("model_components"), list):
+            where = (*loc, "model_components")
+            parts = [self._model(part, (*where, i)) for i, part in enumerate(settings["model_components"])]
+            settings["model_components"] = [part for part in parts if part is not None] or settings["model_components"]
+            if any(part is None for part in parts):
+                return None
+        return self.build(cls, settings, loc, ("type",))
+
+    def nested(self, entry: dict[str, Any], settings: dict[str, Any], loc: Loc) -> None:
+        """Add the settings under `config:` to those beside it."""
+        inner = self.mapping(entry.get("config"), (*loc, "config"))
+        for key, item in (inner or {}).items():
+            if key in settings:
+                self.problems.add(
+                    "OL005", f"`{key}` stands both beside and in `config`", (*loc, "config", key), key=True
+                )
+            settings[key] = item
+
+    def _data_configs(self) -> None:
+        from olive_like.data.config import DataConfig
+
+        found: dict[str, Any] = {}
+        for name, value, loc in self._named("data_configs"):
+            if isinstance(value, DataConfig):
+                found[name] = value.model_copy(update={"name": name})
+                continue
+            entry = self.mapping(value, loc)
+            if entry is None:
+                continue
+            built = self.build(DataConfig, {**entry, "name": name}, loc)
+            found[name] = built
+        self.values["data_configs"] = found
+
+    def _named(self, section: str) -> Iterator[tuple[str, Any, Loc]]:
+        """The entries of a section that is a mapping, or a list of mappings with a `name` each."""
+        value = self.tree.get(section)
+        if isinstance(value, (list, tuple)):
+            first: dict[str, int] = {}
+            for index, item in enumerate(value):
+                loc: Loc = (section, index)
+                name = item.get("name") if isinstance(item, dict) else getattr(item, "name", None)
+                if not isinstance(name, str) or not name:
+                    self.problems.add("OL102", f"an entry of `{section}` needs a `name`", loc)
+                elif name in first:
+                    message = f"two entries of `{section}` are called {name!r}"
+                    self.problems.add("OL113", message, (*loc, "name"), f"The other is number {first[name] + 1}.")
+                else:
+                    first[name] = index
+                    self.check_name(name, (*loc, "name"))
+                    yield name, item, loc
+            return
+        for name, item in (self.mapping(value, (section,)) or {}).items():
+            self.check_name(name, (section, name))
+            yield name, item, (section, name)
+
+    def _systems(self) -> None:
+        from olive_like.systems import registry
+        from olive_like.workflow.entries import SystemEntry
+
+        found: dict[str, Any] = {}
+        for name, value, loc in self._named("systems"):
+            found[name] = value if isinstance(value, SystemEntry) else None
+            entry = self.mapping(value, loc) if found[name] is None else None
+            if entry is None:
+                continue
+            kind = self.type_of(entry, loc, "a system", registry.names)
+            if kind is None:
+                continue
+            try:
+                cls = registry.load(kind)
+            except registry.UnknownSystem:
+                hint = "`olive-like systems` lists them."
+                self.unknown_type("OL108", "system", kind, (*loc, "type"), registry.names(), hint)
+                continue
+            settings = {key: item for key, item in entry.items() if key not in ("type", "config", "name")}
+            self.nested(entry, settings, loc)
+            config = self.build(cls.Config, settings, loc, ("type",))
+            if config is not None:
+                found[name] = SystemEntry(name, registry.proper_name(kind), cls, config)
+        self.values["systems"] = found
+
+    def _evaluators(self) -> None:
+        found: dict[str, Any] = {}
+        for name, value, loc in self._named("evaluators"):
+            found[name] = self.evaluator(value, loc)
+        self.values["evaluators"] = found
+
+    def evaluator(self, value: Any, loc: Loc) -> Any:
+        """An evaluator written in place."""
+        from olive_like.metrics.config import Evaluator
+
+        if isinstance(value, Evaluator):
+            return value
+        entry = self.mapping(value, loc)
+        return None if entry is None else self.build(Evaluator, entry, loc)
+
+    def _search(self) -> None:
+        value = self.tree.get("search_strategy")
+        if value is None or value is False:
+            return
+        from olive_like.workflow.search import SearchStrategy
+
+        if isinstance(value, SearchStrategy):
+            self.values["search_strategy"] = value
+            return
+        entry = {} if value is True else self.mapping(value, ("search_strategy",))
+        if entry is not None:
+            self.values["search_strategy"] = self.build(SearchStrategy, entry, ("search_strategy",))
+
+    def _outputs(self) -> None:
+        value = self.tree.get("outputs")
+        if value is None:
+            return
+        if isinstance(value, (list, tuple)):
+            pairs = [(item, item, ("outputs", index)) for index, item in enumerate(value)]
+        else:
+            entry = {value: value} if isinstance(value, str) else self.mapping(value, ("outputs",))
+            pairs = [(name, item, ("outputs", name)) for name, item in (entry or {}).items()]
+        outputs: dict[str, str] = {}
+        for name, item, loc in pairs:
+            target = self.text(item, loc)
+            if target is None:
+                continue
+            if name != item:
+                self.check_name(name, loc)
+            passes = self.tree.get("passes")
+            if isinstance(passes, dict) and target not in passes and target != "input_model":
+                self.problems.add("OL110", f"there is no pass {target!r}", loc, did_you_mean(target, passes))
+            outputs[name] = target
+        self.values["outputs"] = outputs
+
+    # -- names -------------------------------------------------------------------------------------
+
+    def refer(self, section: str, name: str, loc: Loc) -> None:
+        """Note a name that refers to nothing."""
+        known = self.values.get(section) or {}
+        if name in known:
+            return
+        what = {"systems": "system", "evaluators": "evaluator", "data_configs": "data set"}[section]
+        if section == "systems" and _is_system_type(name):
+            return
+        hint = did_you_mean(name, known) or f"`{section}:` has {'no entries' if not known else 'no such entry'}."
+        self.problems.add("OL110", f"there is no {what} {name!r}", loc, hint)
+
+    def _references(self) -> None:
+        if self.values.get("system"):
+            self.refer("systems", self.values["system"], ("system",))
+        if self.values.get("evaluator"):
+            self.refer("evaluators", self.values["evaluator"], ("evaluator",))
+        for name, evaluator in self.values["evaluators"].items():
+            for index, metric in enumerate(evaluator.metrics if evaluator else ()):
+                if isinstance(metric.data_config, str):
+                    self.refer(
+                        "data_configs", metric.data_config, ("evaluators", name, "metrics", index, "data_config")
+                    )
+
+
+def _is_system_type(name: str) -> bool:
+    """A system may be named by its type where no settings are needed."""
+    from olive_like.systems import registry
+
+    return name.lower() in {known.lower() for known in (*registry.SYSTEMS, *registry.ALIASES)}

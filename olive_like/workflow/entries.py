@@ -1,0 +1,46 @@
+"""The parts of a validated workflow that stand under names of the user's choice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from olive_like.workflow.located import Loc
+
+if TYPE_CHECKING:
+    from olive_like.metrics.config import Evaluator
+    from olive_like.passes.base import Pass, PassConfig
+    from olive_like.systems.base import System, SystemConfig
+    from olive_like.workflow.spaces import Space
+
+
+@dataclass(frozen=True)
+class SystemEntry:
+    """A named system with its settings."""
+
+    name: str
+    type: str  # the registered name
+    cls: type[System]
+    config: SystemConfig
+
+
+@dataclass(frozen=True)
+class PassEntry:
+    """A named pass with its settings.
+
+    Where settings are left open, `config` has the first point of every space, and `spaces` says by path what
+    they may be; `with_settings` gives the entry at another point.
+    """
+
+    name: str
+    type: str  # the registered name
+    cls: type[Pass]
+    config: PassConfig
+    settings: Mapping[str, Any]  # as written, with first points in place of spaces
+    inputs: tuple[str, ...] | None = None  # None: it follows the pass above it
+    system: str | None = None
+    evaluator: str | Evaluator | None = None
+    spaces: Mapping[Loc, Space] = field(default_factory=dict)
+    alternatives: tuple[PassEntry, ...] = ()  # further entries of a list under the same name
+    loc: Loc = ()  # where it is written
