@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from olive_like.graph.model import SOURCE
+from olive_like.graph.needs import install_command, needs_of
 from olive_like.graph.plan import Plan, PlanNode, Status
 
 _MARKS = {Status.HIT: "hit  ", Status.MISS: "run  ", Status.WAITS: "waits"}
@@ -32,7 +33,7 @@ def draw(plan: Plan, *, reasons: bool = True) -> str:
 
 def summary(plan: Plan) -> str:
     """How many nodes hit, run and wait."""
-    counts = {status: 0 for status in Status}
+    counts = dict.fromkeys(Status, 0)
     for item in plan.nodes.values():
         counts[item.status] += 1
     return (
@@ -57,6 +58,11 @@ def _line(item: PlanNode, depth: int, reasons: bool) -> str:
     text = f"{'  ' * depth}{_MARKS[item.status]}  {node.name}  {node.pass_name}  on {node.system}  {item.key[:12]}"
     if joins:
         text += f"  with {', '.join(joins)}"
+    needs = needs_of(node)
+    if needs.code:
+        text += f"  executes {', '.join(needs.code)}"
+    if needs.missing:
+        text += f"  needs {', '.join(install_command(name) for name in needs.missing)}"
     if reasons and item.reasons:
         more = f" (+{len(item.reasons) - 1})" if len(item.reasons) > 1 else ""
         text += f"  # {item.reasons[0]}{more}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import islice
+
 from olive_like.errors import WorkflowError
 from olive_like.graph.plan import Plan, PlanNode, Status
 from olive_like.graph.reasons import Why
@@ -29,14 +32,15 @@ def explain(plan: Plan, name: str) -> str:
 def find(plan: Plan, name: str) -> PlanNode:
     """The node of that name, or an error with the nearest one."""
     if name not in plan.nodes:
-        from difflib import get_close_matches
-
-        near = get_close_matches(name, plan.nodes, 1)
-        raise WorkflowError(
-            f"the workflow has no pass {name!r}",
-            f"Did you mean {near[0]}?" if near else f"There are: {', '.join(list(plan.nodes)[:20])}",
-        )
+        raise WorkflowError(f"the workflow has no pass {name!r}", nearest_hint(name, plan.nodes))
     return plan.nodes[name]
+
+
+def nearest_hint(name: str, known: Iterable[str]) -> str:
+    """The nearest name, or those there are."""
+    from olive_like.diagnostics.nearest import did_you_mean
+
+    return did_you_mean(name, list(known)) or f"There are: {', '.join(islice(known, 20))}."
 
 
 def _roots(plan: Plan, node: PlanNode) -> list[PlanNode]:

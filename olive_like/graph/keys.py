@@ -46,9 +46,9 @@ def key_of(document: Mapping[str, Any]) -> str:
     return digest(document)
 
 
-def known_input(artifact: Artifact, content: str | None = None) -> dict[str, Any]:
-    """An input whose content is known; `content` is the digest of the part that the pass reads."""
-    return {"kind": artifact.kind, "digest": content or artifact.digest}
+def known_input(kind: str, content: str | None) -> dict[str, Any]:
+    """An input whose content is known: the digest of it, or of the part that the pass reads."""
+    return {"kind": kind, "digest": content}
 
 
 def awaited_input(kind: type[Artifact], key: str) -> dict[str, Any]:

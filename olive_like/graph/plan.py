@@ -8,12 +8,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from olive_like.artifacts import Artifact
+from olive_like.artifacts import Artifact, artifact_digest
 from olive_like.graph import keys
 from olive_like.graph.model import SOURCE, Graph, Node
+from olive_like.graph.needs import needs_of
 from olive_like.graph.reasons import Reason, Why, changes
 from olive_like.graph.sources import SourceModel, identify
 from olive_like.store import Record, Store
+from olive_like.store.model import matches
 
 
 class Status(StrEnum):
@@ -42,6 +44,7 @@ class PlanNode:
             "key": self.key,
             "status": self.status.value,
             "reasons": [reason.to_json() for reason in self.reasons],
+            **needs_of(self.node).to_json(),
         }
 
 
@@ -98,10 +101,15 @@ class Planner:
         node = self.graph.nodes[name]
         document = keys.with_inputs(
             self._static_part(node),
-            [keys.known_input(artifact, self._content(node, artifact)) for artifact in inputs],
-            {field: keys.known_input(artifact) for field, artifact in data.items()},
+            [keys.known_input(artifact.kind, self._content(node, artifact)) for artifact in inputs],
+            {field: keys.known_input(artifact.kind, artifact.digest) for field, artifact in data.items()},
         )
         return keys.key_of(document), document
+
+    def source_digest(self) -> str | None:
+        """The input model's digest as it is at this moment; a file that did not change is not read again."""
+        source = identify(self._source, self._tree_digest) if self._source else None
+        return source.digest if source else None
 
     def _static_part(self, node: Node) -> dict[str, Any]:
         if node.name not in self._static:
@@ -133,19 +141,22 @@ class Planner:
         """How an input stands in a key document: by its content if that is known."""
         if name == SOURCE:
             if source is not None:
-                return keys.known_input(source, self._content(node, source) if node else None)
+                return keys.known_input(source.kind, self._content(node, source) if node else source.digest)
             assert self._source is not None
             return keys.awaited_input(self._source.kind, f"hub:{self._source.name}")
         made = planned[name]
         if made.record is None:
             return keys.awaited_input(made.node.kind, made.key)
-        artifact = made.record.artifact()
-        return keys.known_input(artifact, self._content(node, artifact) if node else None)
+        record = made.record
+        if node is None or node.cls.reads is None:
+            return keys.known_input(record.kind, record.digest)
+        part = [file for file in record.files if matches(file.path, node.cls.reads)]
+        return keys.known_input(record.kind, artifact_digest("part", {}, {}, part))
 
     def _content(self, node: Node, artifact: Artifact) -> str | None:
-        """The digest of the part of an input that a pass reads, where it declares one."""
+        """The digest of an input, or of the part of it that the pass reads where it declares one."""
         if node.cls.reads is None:
-            return None
+            return artifact.digest
         return self._tree_digest(artifact.path, "part", {}, {}, node.cls.reads)
 
     def _tree_digest(

@@ -6,7 +6,7 @@ import mmap
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,14 @@ TreeDigest = Callable[[Path, str, Mapping[str, Any], Mapping[str, str], "tuple[s
 class SourceModel:
     """What the workflow says about its input model, reduced to what the graph needs.
 
-    `attributes` can change a result and go into the digest; `local` holds paths on this machine, which do not.
+    `attributes` can change a result and go into the digest. `local` holds paths of code on this machine
+    (`script`, `script_dir`): their content goes into the digest, the paths do not.
     """
 
     kind: type[Artifact]
     path: Path | None  # None: not on this machine (a hub name that is not in the hub's cache)
     attributes: Mapping[str, Any]
-    local: Mapping[str, Any]
+    local: Mapping[str, str]
     name: str = ""  # as the user wrote it
     only: tuple[str, ...] | None = None
     base: SourceModel | None = None  # of an adapter
@@ -52,24 +53,30 @@ def identify(source: SourceModel, tree_digest: TreeDigest) -> Artifact | None:
         if base is None:
             return None
         refs["base"] = base
+    code = {
+        name: tree_digest(Path(path), "code", {}, {}, ("*.py",) if Path(path).is_dir() else None)
+        for name, path in source.local.items()
+    }
     content = tree_digest(
         source.path,
         source.kind.kind,
-        source.attributes,
+        {**source.attributes, "code": code} if code else source.attributes,
         {name: str(ref.digest) for name, ref in refs.items()},
         source.only,
     )
     return source.kind(source.path, {**source.attributes, **source.local}, refs, content)
 
 
-def hf_model(name: str, folder: Path | None, attributes: Mapping[str, Any]) -> SourceModel:
+def hf_model(name: str, folder: Path | None, attributes: Mapping[str, Any], local: Mapping[str, Any]) -> SourceModel:
     """A Hugging Face folder, or a hub name where its cache has it."""
     path = folder if folder is not None else hub_snapshot(name, attributes.get("revision"))
-    return SourceModel(HfModel, path, attributes, {}, name)
+    return SourceModel(HfModel, path, attributes, local, name)
 
 
-def onnx_model(path: Path, file: str | None, attributes: Mapping[str, Any], name: str) -> SourceModel:
+def onnx_model(path: Path | None, file: str | None, attributes: Mapping[str, Any], name: str) -> SourceModel:
     """An ONNX file with its external data, or a folder that holds one."""
+    if path is None or not path.exists():
+        return SourceModel(OnnxModel, None, attributes, {}, name)
     if path.is_dir():
         found = [file] if file else sorted(p.name for p in path.glob("*.onnx"))
         if len(found) != 1:
@@ -82,16 +89,19 @@ def onnx_model(path: Path, file: str | None, attributes: Mapping[str, Any], name
     return SourceModel(OnnxModel, path.parent, {**attributes, "file": path.name}, {}, name, only)
 
 
-def pytorch_model(folder: Path | None, script: Path | None, attributes: Mapping[str, Any], name: str) -> SourceModel:
+def pytorch_model(
+    folder: Path | None, script: Path | None, attributes: Mapping[str, Any], local: Mapping[str, str], name: str
+) -> SourceModel:
     """A model that a user's script builds: the script's content counts, its place does not."""
     place = folder if folder is not None else script.parent if script else None
-    only = None if folder is not None else (script.name,) if script else None
-    return SourceModel(PyTorchModel, place, attributes, {"script": str(script) if script else None}, name, only)
+    only = None if folder is not None or script is None else (script.name,)
+    return SourceModel(PyTorchModel, place, attributes, local, name, only)
 
 
-def adapter(folder: Path, base: SourceModel, attributes: Mapping[str, Any]) -> SourceModel:
+def adapter(name: str, folder: Path | None, base: SourceModel, attributes: Mapping[str, Any]) -> SourceModel:
     """A peft adapter over a base model."""
-    return SourceModel(Adapter, folder, attributes, {}, str(folder), base=replace(base))
+    path = folder if folder is not None else hub_snapshot(name)
+    return SourceModel(Adapter, path, attributes, {}, name, base=base)
 
 
 _LOCATION = re.compile(rb"\x0a\x08location\x12")

@@ -99,6 +99,8 @@ class Pass:
     """Globs of the input's files that the pass looks at, if not all (a tokeniser's, say)."""
     data_pass: ClassVar[str | None] = None
     """The pass that prepares this one's data sets, each in a node of its own; None: read inside the pass."""
+    data_field: ClassVar[str | None] = None
+    """The setting that takes the workflow's data set when it has exactly one and names none."""
     distributed: ClassVar[bool] = False
     """Whether the pass can run as several ranks."""
     measures: ClassVar[bool] = False
@@ -120,6 +122,11 @@ class Pass:
     def tools_for(cls, config: PassConfig) -> tuple[str, ...]:
         """The tools that these settings need; more than `tools` where an option brings another library."""
         return cls.tools
+
+    @classmethod
+    def alone(cls, config: PassConfig) -> bool:
+        """Whether a run with these settings takes times, and so must have its system to itself."""
+        return cls.measures
 
     @classmethod
     def problems(cls, config: PassConfig, kinds: Sequence[type[Artifact]]) -> list[str]:

@@ -1,0 +1,209 @@
+"""Workflow -> graph: what follows what, what is prepared and measured on the way, and what cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from olive_like.artifacts import Metrics
+from olive_like.data.config import DataConfig
+from olive_like.diagnostics.nearest import did_you_mean
+from olive_like.graph.kinds import check_kinds
+from olive_like.graph.model import SOURCE, Graph, Node, Role
+from olive_like.graph.source_of import kind_of
+from olive_like.passes.base import Pass, PassConfig
+from olive_like.passes.registry import load
+from olive_like.workflow.check_passes import data_fields
+
+if TYPE_CHECKING:
+    from olive_like.workflow.problems import Problems
+    from olive_like.workflow.schema import Workflow
+
+MEASURE = "Evaluate"
+
+
+def build(workflow: Workflow, problems: Problems) -> Graph | None:
+    """Link every pass to its inputs, add the nodes it implies, and check kinds along every edge.
+
+    What is wrong goes to `problems`; with an error among it there is no graph.
+    """
+    before = len(problems.errors)
+    builder = _Builder(workflow, problems)
+    builder.add_passes()
+    graph = builder.graph() if len(problems.errors) == before else None
+    return graph if len(problems.errors) == before else None
+
+
+class _Builder:
+    def __init__(self, workflow: Workflow, problems: Problems) -> None:
+        self.workflow = workflow
+        self.problems = problems
+        self.nodes: dict[str, Node] = {}
+        self.used: dict[str, set[str]] = {"data_configs": set(), "systems": set(), "evaluators": set()}
+        self.source = kind_of(workflow.input_model)
+
+    def add_passes(self) -> None:
+        """A node for every pass that the user wrote, and for the data that it needs."""
+        above: str | None = SOURCE if self.source else None
+        for name, written in self.workflow.passes.items():
+            inputs = written.inputs if written.inputs is not None else (above,) if above else ()
+            self._check_inputs(name, inputs)
+            config, data = self._with_data(name, written.cls, written.config, inputs)
+            self.nodes[name] = Node(
+                name=name,
+                cls=written.cls,
+                pass_name=written.type,
+                config=config,
+                inputs=inputs,
+                data=data,
+                system=self._system(written.system),
+                written_at=("passes", name),
+            )
+            above = name
+
+    def graph(self) -> Graph | None:
+        """The graph of what the outputs need, in running order."""
+        from olive_like.graph import topology
+
+        edges = {name: [u for u in node.upstream if u != SOURCE] for name, node in self.nodes.items()}
+        dag = topology.dag_of(edges)
+        cycles = topology.shortest_cycles(dag)
+        for cycle in cycles:
+            self._say_cycle(cycle)
+        if cycles:
+            return None
+        outputs = self._outputs(dag)
+        for name in self._measured(outputs):
+            self._add_measuring(name)
+            dag.add_edges_from((u, f"{name}.metrics") for u in self.nodes[f"{name}.metrics"].upstream if u != SOURCE)
+            dag.add_node(f"{name}.metrics")
+        measuring = {name for name, node in self.nodes.items() if node.role is Role.METRICS}
+        needed = topology.with_ancestors(dag, {*outputs.values(), *measuring})
+        order = [name for name in topology.running_order(dag) if name in needed]
+        self._say_unused(needed)
+        nodes = check_kinds([self.nodes[name] for name in order], self.source, self.problems)
+        return Graph(nodes, dag.subgraph(order).copy(), outputs)
+
+    # inputs
+
+    def _check_inputs(self, name: str, inputs: tuple[str, ...]) -> None:
+        for index, source in enumerate(inputs):
+            if source == SOURCE and self.source is None:
+                self.problems.add("OL208", f"{name} takes `{SOURCE}`, and the workflow has none", ("passes", name))
+            elif source != SOURCE and source not in self.workflow.passes:
+                near = did_you_mean(source, [*self.workflow.passes, SOURCE])
+                self.problems.add("OL201", f"there is no pass `{source}`", self._input_loc(name, index), near)
+
+    def _input_loc(self, name: str, index: int) -> tuple[Any, ...]:
+        many: tuple[Any, ...] = ("passes", name, "inputs", index)
+        return many if self.workflow.mark(many) != self.workflow.mark(many[:2]) else ("passes", name, "input")
+
+    def _system(self, written: str | None) -> str:
+        system = written or self.workflow.system or "local"
+        self.used["systems"].add(system)
+        return system
+
+    # data
+
+    def _with_data(
+        self, name: str, cls: type[Pass], config: PassConfig, inputs: tuple[str, ...]
+    ) -> tuple[PassConfig, dict[str, str]]:
+        """The config with names of data sets replaced by them, and the nodes that prepare them."""
+        resolved = self._resolved(config)
+        only = next(iter(self.workflow.data_configs.items())) if len(self.workflow.data_configs) == 1 else None
+        wanting = cls.data_field
+        if wanting and only and getattr(resolved, wanting) is None:
+            resolved = resolved.model_copy(update={wanting: only[1]})
+            self.used["data_configs"].add(only[0])
+        data: dict[str, str] = {}
+        for field in data_fields(type(resolved)) if cls.data_pass else ():
+            value = getattr(resolved, field)
+            if value is not None:
+                data[field] = self._add_data_node(name, field, cls, value, inputs)
+        return resolved, data
+
+    def _resolved(self, config: PassConfig) -> PassConfig:
+        named = {field: name for field in data_fields(type(config)) if isinstance(name := getattr(config, field), str)}
+        self.used["data_configs"].update(named.values())
+        known = self.workflow.data_configs
+        return config.model_copy(update={field: known[name] for field, name in named.items()}) if named else config
+
+    def _add_data_node(self, name: str, field: str, cls: type[Pass], data: DataConfig, inputs: tuple[str, ...]) -> str:
+        assert cls.data_pass is not None
+        preparing = load(cls.data_pass)
+        node = f"{name}.{field.removesuffix('_config')}"
+        self.nodes[node] = Node(
+            name=node,
+            cls=preparing,
+            pass_name=cls.data_pass,
+            config=preparing.Config.model_validate(data.model_dump(exclude_unset=True)),
+            inputs=inputs[:1],
+            system="local",
+            role=Role.DATA,
+            written_at=("passes", name, field),
+        )
+        return node
+
+    # measuring
+
+    def _outputs(self, dag: Any) -> dict[str, str]:
+        if self.workflow.outputs is not None:
+            return dict(self.workflow.outputs)
+        return {name: name for name in self.workflow.passes if not any(True for _ in dag.successors(name))}
+
+    def _measured(self, outputs: Mapping[str, str]) -> Iterator[str]:
+        """The nodes whose result is measured: those with an evaluator, and the outputs for the default one."""
+        if self.workflow.evaluate_input_model and self.workflow.evaluator and self.source:
+            yield SOURCE
+        for name, written in self.workflow.passes.items():
+            wanted = written.evaluator is not None or (self.workflow.evaluator and name in outputs.values())
+            if wanted and self.nodes[name].cls.produces is not Metrics:
+                yield name
+
+    def _add_measuring(self, name: str) -> None:
+        written = self.workflow.passes[name].evaluator if name != SOURCE else None
+        chosen = written if written is not None else self.workflow.evaluator
+        loc = ("passes", name, "evaluator") if written is not None else ("evaluator",)
+        if isinstance(chosen, str):
+            self.used["evaluators"].add(chosen)
+            chosen = self.workflow.evaluators[chosen]
+        measuring = load(MEASURE)
+        config = measuring.Config.model_validate({"evaluator": self._with_named_data(chosen)})
+        self.nodes[f"{name}.metrics"] = Node(
+            name=f"{name}.metrics",
+            cls=measuring,
+            pass_name=MEASURE,
+            config=config,
+            inputs=(name,),
+            system=self.nodes[name].system if name in self.nodes else self.workflow.system or "local",
+            role=Role.METRICS,
+            kind=Metrics,
+            written_at=loc,
+        )
+
+    def _with_named_data(self, evaluator: Any) -> Any:
+        metrics = []
+        for metric in evaluator.metrics:
+            if isinstance(metric.data_config, str):
+                self.used["data_configs"].add(metric.data_config)
+                metric = metric.model_copy(update={"data_config": self.workflow.data_configs[metric.data_config]})
+            metrics.append(metric)
+        return evaluator.model_copy(update={"metrics": metrics})
+
+    # words
+
+    def _say_cycle(self, cycle: list[str]) -> None:
+        circle = " → ".join([*cycle, cycle[0]])
+        marks = [(name, self.workflow.mark(("passes", name), key=True)) for name in cycle]
+        lines = ", ".join(f"{name} at line {mark.line}" for name, mark in marks if mark)
+        self.problems.add("OL204", f"passes wait for each other: {circle}", ("passes", cycle[0]), lines)
+
+    def _say_unused(self, needed: set[str]) -> None:
+        for name, node in self.nodes.items():
+            if name not in needed and node.role is Role.PASS:
+                self.problems.add("OL206", f"no output needs the pass `{name}`: it will not run", node.written_at)
+        words = {"data_configs": "data set", "systems": "system", "evaluators": "evaluator"}
+        for section, used in self.used.items():
+            for name in getattr(self.workflow, section):
+                if name not in used:
+                    self.problems.add("OL206", f"nothing uses the {words[section]} `{name}`", (section, name))
