@@ -65,6 +65,11 @@ def _entry(sections: Sections, name: str, value: Any, loc: Loc) -> PassEntry | N
     cls = _class(sections, kind, loc) if kind is not None else None
     if cls is None or kind is None:
         return None
+    if not cls.available():
+        from olive_like.workflow.dialects.unavailable import hint_for
+
+        message = f"pass type not available: {cls.__name__} is declared, not implemented yet"
+        sections.problems.add("OL302", message, (*loc, "type"), hint_for(cls.__name__))
     settings = {key: item for key, item in entry.items() if key not in RESERVED}
     sections.nested(entry, settings, loc)
     spaces = _spaces(sections, settings, loc, "config" if isinstance(entry.get("config"), dict) else None)
@@ -85,6 +90,13 @@ def _class(sections: Sections, kind: str, loc: Loc) -> type[Pass] | None:
     try:
         return registry.load(kind)
     except registry.UnknownPass:
+        from olive_like.workflow.dialects.unavailable import hint_for, known_elsewhere
+
+        elsewhere = known_elsewhere(kind)
+        if elsewhere is not None:
+            message = f"pass type not available: {elsewhere}"
+            sections.problems.add("OL301", message, (*loc, "type"), hint_for(elsewhere))
+            return None
         hint = "`olive-like passes` lists them."
         sections.unknown_type("OL107", "pass", kind, (*loc, "type"), registry.names(), hint)
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
@@ -39,6 +39,11 @@ class Settings(BaseModel):
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of everything that is left to chance.")
     cache_dir: Expanded | None = Field(None, description="The cache's folder; default: one of the user's.")
     output_dir: Expanded | None = Field(None, description="Where the outputs are put.")
+    layout: Literal["folders", "olive"] = Field(
+        "folders",
+        description="Where in `output_dir` outputs are put: each in a folder of its name, or, where there is one "
+        "alone, `olive` puts it into `output_dir` itself.",
+    )
 
 
 class Workflow(Settings):

@@ -16,7 +16,7 @@ class Report:
 
     def add(self, code: str, message: str, at: Mark | None, field: str, hint: str = "") -> None:
         """Note something; what cannot be placed is placed at the top of the file."""
-        line, column, length = at or Mark(1, 1)
+        line, column, length = at or (Mark(1, 1) if self.file else (None, None, 1))
         self.diagnostics.append(
             problem(code, message, file=self.file, line=line, column=column, length=length, hint=hint, field=field)
         )

@@ -1,3 +1,126 @@
 """Where things run: `systems`, `host` and `target`."""
 
 from __future__ import annotations
+
+from olive_like.workflow.builder import copied
+from olive_like.workflow.dialects.report import Report, at_key, at_value
+from olive_like.workflow.dialects.tree import entries, lift, take, without_effect
+from olive_like.workflow.located import LocatedDict, LocatedList
+
+_SPELLINGS = {
+    "pythonenvironmentsystem": "PythonEnvironment",
+    "dockersystem": "Docker",
+}
+_MISSING = {
+    "azureml": "Run on a machine that you can reach.",
+    "azuremlsystem": "Run on a machine that you can reach.",
+    "isolatedort": "Use PythonEnvironment: it runs in another interpreter, whatever is installed there.",
+    "isolatedortsystem": "Use PythonEnvironment: it runs in another interpreter, whatever is installed there.",
+}
+_NO_EFFECT = {
+    "hf_token": "the token that is set up on the machine is used wherever a name of the hub is",
+    "is_dev": "the package that runs the workflow is the one that its workers have",
+    "olive_managed_env": "an environment is made wherever `requirements_file` is given without a path",
+}
+
+
+def translate_systems(tree: LocatedDict, report: Report) -> bool:
+    """Bring systems into their own form; says whether there was anything to do."""
+    for name, system in entries(tree.get("systems")):
+        lift(system, "config", report, f"systems.{name}")
+        _system(system, report, f"systems.{name}")
+    foreign = "host" in tree or "target" in tree
+    for key in ("host", "target"):
+        _in_place(tree, key, report)
+    _choose(tree, report)
+    return foreign
+
+
+def _system(system: LocatedDict, report: Report, field: str) -> None:
+    without_effect(system, _NO_EFFECT, report, field)
+    kind = system.get("type")
+    if isinstance(kind, str):
+        name = kind.lower()
+        if name in _SPELLINGS:
+            system["type"] = _SPELLINGS[name]
+        elif name in _MISSING:
+            report.add(
+                "OL305", f"system type not available: {kind}", at_value(system, "type"), f"{field}.type", _MISSING[name]
+            )
+            for key in list(system):
+                take(system, key)
+            system.put("type", "local", system.mark, system.mark)
+    if isinstance(system.get("local_docker_config"), LocatedDict):
+        lift(system, "local_docker_config", report, field)
+    _accelerators(system)
+
+
+def _accelerators(system: LocatedDict) -> None:
+    """A device may stand alone: `[gpu]` for `[{device: gpu}]`; devices are written in any case."""
+    accelerators = system.get("accelerators")
+    if not isinstance(accelerators, LocatedList):
+        return
+    for index, item in enumerate(accelerators):
+        if isinstance(item, str):
+            accelerators[index] = LocatedDict({"device": item.lower()}, accelerators.mark)
+        elif isinstance(item, LocatedDict) and isinstance(item.get("device"), str):
+            item["device"] = item["device"].lower()
+
+
+def _in_place(tree: LocatedDict, key: str, report: Report) -> None:
+    """A system written where its name is expected gets one."""
+    system = tree.get(key)
+    if not isinstance(system, LocatedDict):
+        return
+    systems = tree.get("systems")
+    if not isinstance(systems, LocatedDict):
+        systems = LocatedDict(mark=system.mark)
+        tree.put("systems", systems, system.mark, system.mark)
+    lift(system, "config", report, key)
+    _system(system, report, key)
+    name = key
+    while name in systems:
+        name += "_"
+    systems.put(name, system, at_key(tree, key), system.mark)
+    tree.put(key, name, at_key(tree, key), system.mark)
+
+
+def _choose(tree: LocatedDict, report: Report) -> None:
+    """Make one system of `host`, where passes run, and `target`, what models are made for."""
+    host, target = tree.get("host"), tree.get("target")
+    if host is None or target is None or host == target:
+        key = "target" if host is None else "host"
+        if tree.get(key) is not None and "system" not in tree:
+            tree.move(key, tree, "system")
+    elif "system" not in tree:
+        tree.put("system", _both(tree, str(host), str(target), report), at_key(tree, "host"), at_value(tree, "host"))
+    take(tree, "host")
+    take(tree, "target")
+
+
+def _both(tree: LocatedDict, host: str, target: str, report: Report) -> str:
+    """A system that is the host, for the devices of the target."""
+    systems = tree.get("systems")
+    known = systems if isinstance(systems, LocatedDict) else LocatedDict()
+    if target not in known:
+        report.add(
+            "OL110", f"there is no system {target!r}", at_value(tree, "target"), "target", "Write it under `systems:`."
+        )
+        return host
+    there, here = known[target], known.get(host)
+    if not isinstance(there, LocatedDict) or not isinstance(here, LocatedDict):
+        return host
+    if there.get("accelerators") in (None, here.get("accelerators")):
+        return host
+    report.add(
+        "OL352",
+        f"passes and measurements run on {host}, for the devices of {target}; nothing is run on {target} itself",
+        at_value(tree, "target"),
+        "target",
+        f"Give a pass `system: {target}` to run it there.",
+    )
+    name = f"{host}_for_{target}"
+    both: LocatedDict = copied(here)
+    both.put("accelerators", copied(there["accelerators"]), there.keys_at.get("accelerators"), None)
+    known.put(name, both, known.keys_at.get(host), known.values_at.get(host))
+    return name
