@@ -21,4 +21,11 @@ def records(index: Index, workflow: str, node: str, limit: int) -> list[Record]:
         "WHERE uses.workflow = ? AND uses.node = ? ORDER BY uses.at DESC LIMIT ?"
     )
     rows: list[tuple[object, ...]] = index.read(lambda c: c.execute(query, (workflow, node, limit)).fetchall(), [])
-    return [tables.record_of(row) for row in rows]
+    return [record for row in rows if (record := _readable(row)) is not None]
+
+
+def _readable(row: tuple[object, ...]) -> Record | None:
+    try:
+        return tables.record_of(row)
+    except tables.BadRow:
+        return None  # it names no reason that `explain` could give

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
 from olive_like.store.locks import FileLock
+
+_FORGOTTEN = 7 * 86400.0  # seconds after which a lease counts as dead where locks cannot tell
 
 
 class Lease:
@@ -39,6 +42,9 @@ def live(folder: Path) -> dict[str, set[str]]:
         lock = FileLock(path)
         if lock.try_acquire() and lock.real:
             lock.release()  # which removes the file
+            continue
+        if not lock.real and time.time() - path.stat().st_mtime > _FORGOTTEN:
+            lock.release()
             continue
         lock.detach()  # held by its owner; or there is no flock, and nobody can tell the living from the dead
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,16 +12,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from olive_like.artifacts import KINDS, Artifact
+from olive_like.artifacts import Artifact
 from olive_like.errors import StoreError
-from olive_like.store import files, history, leases, tables
+from olive_like.store import archive, files, history, leases, tables
 from olive_like.store.check import check
+from olive_like.store.collect import Collection, collect
 from olive_like.store.index import Index
 from olive_like.store.inputs import Inputs
 from olive_like.store.layout import Layout, private_overlay
+from olive_like.store.listing import Listed, Verification, find, listing, verify
 from olive_like.store.locks import FileLock
 from olive_like.store.model import Manifest, Record, Stamp
 from olive_like.store.publish import place, set_aside, still_as_sealed
+from olive_like.store.resolve import Known, build, in_hand, remember_external
 from olive_like.store.trouble import storing
 
 _counter = itertools.count()
@@ -37,7 +41,7 @@ class Store:
         self.root = Path(root).absolute()
         self.layout = Layout(self.root)
         self.on_warning = on_warning
-        self._below = below  # the read-only store that this one lies over
+        self.below = below  # the read-only store that this one lies over
         self._lease: leases.Lease | None = None
 
     # ------------------------------------------------------------------ keys to artifacts
@@ -58,7 +62,7 @@ class Store:
         found = self._look_up(key)
         if found is None:
             return self._over.fetch(key, known) if self._over else None
-        return self._use(found[1], f"{found[0].pass_name or 'key'} {key[:12]}", {a.digest: a for a in known})
+        return self._use(found[1], f"{found[0].pass_name or 'key'} {key[:12]}", in_hand(known))
 
     def staging(self, key: str) -> Path:
         """A new, empty folder for the result of a key. Commit or discard it."""
@@ -92,22 +96,25 @@ class Store:
         """
         if self._over:
             return self._over.commit(key, staging, manifest, record, known)
-        in_hand = {a.digest: a for a in known}
+        kept = self.publish(key, staging, manifest, record)
+        return build(self, kept, in_hand(known))
+
+    def publish(self, key: str, staging: Path, manifest: Manifest, record: Record) -> Manifest:
+        """`commit` for who does not need the artifact: says what the key has now."""
+        if self._over:
+            return self._over.publish(key, staging, manifest, record)
+        scratch = self.layout.scratch / key
         try:
             with storing(self.layout.object(manifest.digest), manifest.size):
                 self._claim([manifest.digest, *manifest.refs.values()])
-                if damage := still_as_sealed(staging, manifest):
-                    raise StoreError(f"{staging} changed after its pass had ended: {damage}", "Run again.")
-                first = self._first_result(key, manifest.digest, in_hand)
+                first = self._first_result(key, manifest.digest)
                 if first is not None:
                     return first
-                manifest = self._settle(staging, manifest)
-                self._write_record(replace(record, key=key, digest=manifest.digest), manifest)
-                artifact = self._artifact(manifest, in_hand)
-                scratch = self.layout.scratch / key
+                settled = self._settle(staging, manifest)
+                self._write_record(replace(record, key=key, digest=manifest.digest), settled)
                 if scratch.exists():
                     files.remove_tree(scratch)
-                return artifact
+                return settled
         finally:
             if staging.exists():
                 files.remove_tree(staging)
@@ -149,7 +156,7 @@ class Store:
         """Manifest of a folder or file outside of the store; `only` are globs of the files that count."""
         manifest = self._inputs.tree(Path(path), kind, attributes, refs or {}, only)
         if only is None:
-            (self._over or self)._remember_external(Path(path), manifest)
+            remember_external(self._over or self, Path(path), manifest)
         return manifest
 
     # ------------------------------------------------------------------ what was
@@ -173,8 +180,74 @@ class Store:
 
     def record(self, key: str) -> Record | None:
         """The record of a key, whether or not its artifact is still there."""
-        record = self.index.read(lambda connection: tables.get_record(connection, key), None)
+        try:
+            record = self.index.read(lambda connection: tables.get_record(connection, key), None)
+        except tables.BadRow:
+            record = None
         return record or (self._over.record(key) if self._over else None)
+
+    # ------------------------------------------------------------------ keeping house
+
+    def pin(self, digest: str, output: Path) -> None:
+        """Keep an artifact from gc as long as the output's `provenance.json` names it."""
+        target = self._over or self
+        row = (str(Path(output).absolute()), digest, time.time())
+        target.index.write(lambda connection: connection.execute("INSERT OR REPLACE INTO pins VALUES (?,?,?)", row))
+
+    def unpin(self, output: Path) -> None:
+        row = (str(Path(output).absolute()),)
+        self.index.write(lambda connection: connection.execute("DELETE FROM pins WHERE path = ?", row))
+
+    def gc(self, max_size: int | None = None, older_than: float | None = None, dry_run: bool = False) -> Collection:
+        """Remove artifacts unused for `older_than` seconds, then the longest unused until `max_size` bytes are left.
+
+        Nothing goes that a live process uses or a pinned output refers to. Leftovers of dead processes go too.
+        """
+        if self._over:
+            return self._over.gc(max_size, older_than, dry_run)
+        return collect(self, max_size, older_than, dry_run)
+
+    def verify(self, on_progress: Callable[[Listed], None] = lambda _: None) -> Verification:
+        """Hash everything anew; damaged artifacts go to quarantine."""
+        return verify(self, on_progress)
+
+    def ls(self) -> list[Listed]:
+        """Every artifact, the latest used first."""
+        return listing(self) + (listing(self._over) if self._over else [])
+
+    def show(self, name: str) -> Record:
+        """The record whose key, or whose artifact's digest, begins with `name`."""
+        return find(self, name)
+
+    def path(self, name: str) -> Path:
+        """The folder of the artifact whose key or digest begins with `name`, verified."""
+        record = self.show(name)
+        artifact = self.fetch(record.key)
+        if artifact is None:
+            raise StoreError(
+                f"the artifact of {record.key[:16]} is not in the store any more", "Run its workflow again."
+            )
+        return artifact.path
+
+    def export(self, names: Iterable[str], file: Path) -> list[Record]:
+        """Write the artifacts of some keys, and what they stand on, into one file."""
+        return archive.export(self, names, Path(file))
+
+    def import_(self, file: Path) -> list[Record]:
+        """Take in what `export` wrote, verified."""
+        return archive.import_(self, Path(file))
+
+    def use(self, digest: str, name: str, known: Known) -> Artifact | None:
+        """Claim, verify and hand out an object; `name` is what warnings call it."""
+        found = self._object(digest)
+        return self._use(found[0], name, known) if found else None
+
+    def claim(self, digest: str) -> Manifest | None:
+        """Keep an object from gc, and say what it consists of, if it is there."""
+        if not self._over:
+            self._claim([digest])
+        found = self._object(digest)
+        return found[0] if found else None
 
     def close(self) -> None:
         """Let go of the artifacts in use, and of the index."""
@@ -227,7 +300,7 @@ class Store:
             return self._lease.name
 
     def _look_up(self, key: str) -> tuple[Record, Manifest, float] | None:
-        def find(connection: Any) -> tuple[Record, Manifest, float] | None:
+        def find(connection: sqlite3.Connection) -> tuple[Record, Manifest, float] | None:
             record = tables.get_record(connection, key)
             found = tables.get_object(connection, record.digest) if record else None
             return (record, *found) if record and found else None
@@ -244,10 +317,12 @@ class Store:
         except tables.BadRow:
             return None
 
-    def _use(self, manifest: Manifest, name: str, known: Mapping[str | None, Artifact]) -> Artifact | None:
+    def _use(self, manifest: Manifest, name: str, known: Known) -> Artifact | None:
         """Claim, verify and hand out an object."""
         if not self._over:
             self._claim([manifest.digest, *manifest.refs.values()])
+            if not self.index.read(lambda connection: tables.has_object(connection, manifest.digest), False):
+                return None  # gc was faster
         path = self.layout.object(manifest.digest)
         verdict = check(path, manifest)
         if verdict.damage:
@@ -256,7 +331,7 @@ class Store:
         if not self._over:
             self._note_use(manifest, verdict.stamps if verdict.hashed else None)
         try:
-            return self._artifact(manifest, known)
+            return build(self, manifest, known)
         except StoreError as error:
             self.on_warning(f"{error.message}; {name} counts as absent")
             return None
@@ -284,37 +359,41 @@ class Store:
             where = f", now {aside}" if aside else ""
             self.on_warning(f"the artifact of {name} is damaged: {damage} ({path}{where}); it will be made again")
 
-    def displace(self, manifest: Manifest) -> tuple[str, Path | None]:
+    def displace(self, manifest: Manifest, full: bool = False) -> tuple[str, Path | None]:
         """Quarantine an object that is damaged; says how, and where it is now. Leaves a whole one alone."""
         path = self.layout.object(manifest.digest)
         # Everybody who moves an object away holds this lock and looks again: the damaged one may be gone and
         # a new one in its place.
         with storing(path, manifest.size), FileLock(self.layout.locks / f"object-{manifest.digest}"):
-            damage = check(path, manifest).damage
+            damage = check(path, manifest, full).damage
             if not damage:
                 return "", None
-            self.index.write(lambda connection: tables.drop_object(connection, manifest.digest))
+            self.index.write(lambda connection: tables.drop_objects(connection, [manifest.digest]))
             return damage, set_aside(path, self.layout.quarantine, damage) if path.exists() else None
 
-    def _first_result(self, key: str, digest: str, known: Mapping[str | None, Artifact]) -> Artifact | None:
-        """The artifact that the key has already, if it is another one and whole."""
+    def _first_result(self, key: str, digest: str) -> Manifest | None:
+        """What the key has already, if that is another artifact and whole."""
         old = self.record(key)
         if old is None or old.digest == digest:
             return None
-        found = self._object(old.digest)
-        artifact = self._use(found[0], f"{old.pass_name} {key[:12]}", known) if found else None
-        kept = "the first result is kept" if artifact else "the new result replaces the first, which is gone"
+        first = self.claim(old.digest)
+        if first is not None and check(self.layout.object(first.digest), first).damage:
+            self._report_damage(first, f"{old.pass_name} {key[:12]}")
+            first = None
         self.on_warning(
             f"{old.pass_name or 'the pass'} ({key[:12]}) is not deterministic: the same inputs and settings gave "
-            f"{old.digest[:12]} before and {digest[:12]} now; {kept}"
+            f"{old.digest[:12]} before and {digest[:12]} now; "
+            + ("the first result is kept" if first else "the new result replaces the first, which is gone")
         )
-        others = [*old.extra.get("other_digests", []), digest if artifact else old.digest]
+        others = [*old.extra.get("other_digests", []), digest if first else old.digest]
         noted = replace(old, extra={**old.extra, "other_digests": others})
         self.index.write(lambda connection: tables.put_record(connection, noted))
-        return artifact
+        return first
 
     def _settle(self, staging: Path, manifest: Manifest) -> Manifest:
         """Put the folder in place, or find the same artifact there."""
+        if damage := still_as_sealed(staging, manifest):
+            return self._settled_before(staging, manifest, damage)
         target = self.layout.object(manifest.digest)
         while True:
             if not target.exists():
@@ -329,54 +408,24 @@ class Store:
                 return replace(manifest, stamps=verdict.stamps)
             self._report_damage(there, f"digest {manifest.digest[:12]}")
 
+    def _settled_before(self, staging: Path, manifest: Manifest, damage: str) -> Manifest:
+        """The folder is not as sealed: fine if it went into the store already, for another key."""
+        there = None if staging.exists() else self._object(manifest.digest)
+        if there is None:
+            raise StoreError(f"{staging} changed after its pass had ended: {damage}", "Run again.")
+        return there[0]
+
     def _write_record(self, record: Record, manifest: Manifest) -> None:
         now = time.time()
-        record = replace(record, created=record.created or now)
+        old = self.record(record.key)
+        others = old.extra.get("other_digests") if old else None
+        extra = {**record.extra, "other_digests": others} if others else record.extra
+        record = replace(record, created=record.created or now, extra=extra)
 
-        def write(connection: Any) -> None:
+        def write(connection: sqlite3.Connection) -> None:
             tables.put_object(connection, manifest, now)
-            old = tables.get_record(connection, record.key)
-            others = old.extra.get("other_digests") if old else None
-            kept = replace(record, extra={**record.extra, "other_digests": others}) if others else record
-            tables.put_record(connection, kept)
+            tables.put_record(connection, record)
             if record.workflow:
                 tables.put_use(connection, record.workflow, record.node, record.key, record.run_id)
 
         self.index.write(write)
-
-    def _artifact(self, manifest: Manifest, known: Mapping[str | None, Artifact]) -> Artifact:
-        refs = {name: self._resolve(digest, name, known) for name, digest in manifest.refs.items()}
-        cls = KINDS.get(manifest.kind)
-        if cls is None:
-            raise StoreError(f"this version knows no artifacts of kind {manifest.kind}")
-        return cls(self.layout.object(manifest.digest), dict(manifest.attributes), refs, manifest.digest)
-
-    def _resolve(self, digest: str, name: str, known: Mapping[str | None, Artifact]) -> Artifact:
-        """The artifact that another one stands on: in hand, in the store, or where it was last seen."""
-        if digest in known:
-            return known[digest]
-        for store in filter(None, (self, self._below)):
-            found = store._object(digest)
-            artifact = store._use(found[0], f"{name} {digest[:12]}", known) if found else None
-            artifact = artifact or store._external(digest, known)
-            if artifact is not None:
-                return artifact
-        raise StoreError(f"the {name} with digest {digest[:12]} is neither in the store nor where it was")
-
-    def _remember_external(self, path: Path, manifest: Manifest) -> None:
-        path = path.absolute()
-        if not self.index.read(lambda connection: tables.has_external(connection, manifest.digest, path), False):
-            self.index.write(lambda connection: tables.put_external(connection, manifest, path, time.time()))
-
-    def _external(self, digest: str, known: Mapping[str | None, Artifact]) -> Artifact | None:
-        nowhere: list[tables.External] = []
-        for seen in self.index.read(lambda connection: tables.get_externals(connection, digest), nowhere):
-            now = (
-                self._inputs.tree(seen.path, seen.kind, seen.attributes, seen.refs, None)
-                if seen.path.exists()
-                else None
-            )
-            if now is not None and now.digest == digest:
-                refs = {name: self._resolve(ref, name, known) for name, ref in seen.refs.items()}
-                return KINDS[seen.kind](seen.path, seen.attributes, refs, digest)
-        return None

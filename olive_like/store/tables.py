@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,8 +61,23 @@ def touch(connection: sqlite3.Connection, digest: str, now: float) -> None:
     connection.execute("UPDATE objects SET last_used = ? WHERE digest = ?", (now, digest))
 
 
-def drop_object(connection: sqlite3.Connection, digest: str) -> None:
-    connection.execute("DELETE FROM objects WHERE digest = ?", (digest,))
+def drop_objects(connection: sqlite3.Connection, digests: Iterable[str]) -> None:
+    connection.executemany("DELETE FROM objects WHERE digest = ?", [(digest,) for digest in digests])
+
+
+def has_object(connection: sqlite3.Connection, digest: str) -> bool:
+    return connection.execute("SELECT 1 FROM objects WHERE digest = ?", (digest,)).fetchone() is not None
+
+
+def all_refs(connection: sqlite3.Connection) -> dict[str, set[str]]:
+    """Digest of each object that stands on others -> their digests."""
+    rows = connection.execute("SELECT digest, refs FROM objects WHERE refs != '{}'")
+    return {digest: set(json.loads(refs).values()) for digest, refs in rows}
+
+
+def all_pins(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    """Path of each output and the digest that was put there."""
+    return list(connection.execute("SELECT path, digest FROM pins"))
 
 
 def put_record(connection: sqlite3.Connection, record: Record) -> None:

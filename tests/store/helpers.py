@@ -7,7 +7,7 @@ from pathlib import Path
 from olive_like.artifacts import Artifact
 from olive_like.store import Manifest, Record, Store, seal
 
-KEY = "k" * 64
+KEY = "ab" * 32
 
 
 class Cache(Store):
