@@ -1,0 +1,85 @@
+"""A user's own functions for data: loaded from the script that the config names, errors at the user's line."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from olive_like.data.config import DataConfig
+from olive_like.data.errors import DataError
+from olive_like.errors import PassError
+
+
+def load_script(script: Path, script_dir: Path | None = None) -> Any:
+    """Import a user's Python file under a name of its own."""
+    name = f"olive_like_user_{script.stem}_{abs(hash(str(script)))}"
+    spec = importlib.util.spec_from_file_location(name, script)
+    if spec is None or spec.loader is None or not script.exists():
+        raise PassError(f"there is no script {script}")
+    module = importlib.util.module_from_spec(spec)
+    folder = str(script_dir or script.parent)
+    sys.path.insert(0, folder)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise PassError(f"{script.name} cannot be imported: {where(error, script)}") from error
+    finally:
+        sys.path.remove(folder)
+    return module
+
+
+def function(script: Path | None, name: str, script_dir: Path | None = None) -> Callable[..., Any]:
+    """The named function or class of a script."""
+    if script is None:
+        raise PassError(f"{name!r} is named, but no `user_script` that it is in")
+    module = load_script(script, script_dir)
+    found = getattr(module, name, None)
+    if not callable(found):
+        there = sorted(
+            n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module.__name__
+        )
+        raise PassError(f"{script.name} has no function {name!r}; it has: {', '.join(there) or 'none'}")
+    result: Callable[..., Any] = found
+    return result
+
+
+def where(error: BaseException, script: Path) -> str:
+    """What went wrong and at which line of the user's file."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name == script.name]
+    place = f"{script.name}:{frames[-1].lineno}" if frames else script.name
+    if isinstance(error, SyntaxError):
+        place = f"{script.name}:{error.lineno}"
+    line = f": `{frames[-1].line}`" if frames and frames[-1].line else ""
+    return f"{place}{line}: {type(error).__name__}: {error}"
+
+
+def call_loader(config: DataConfig) -> dict[str, Sequence[dict[str, Any]]]:
+    """What the user's load function returns, as splits of rows."""
+    assert config.load_function is not None
+    loader = function(config.user_script, config.load_function, config.script_dir)
+    try:
+        found = loader(**config.load_params)
+    except Exception as error:
+        assert config.user_script is not None
+        raise DataError(f"{config.load_function} failed at {where(error, config.user_script)}") from error
+    if isinstance(found, Mapping):
+        return {str(name): as_rows(value) for name, value in found.items()}
+    return {"train": as_rows(found)}
+
+
+def as_rows(value: Any) -> list[dict[str, Any]]:
+    """Rows of what Python has for tables: a list of mappings, a data set, a data frame, a table."""
+    for method, arguments in (("to_dict", {"orient": "records"}), ("to_pylist", {})):
+        if hasattr(value, method) and type(value).__module__.split(".")[0] in ("pandas", "pyarrow"):
+            return list(getattr(value, method)(**arguments))
+    if not isinstance(value, Iterable) or isinstance(value, (str, bytes)):
+        raise DataError(f"{type(value).__name__} cannot be read as rows", "Return a list of mappings or a data set.")
+    rows = list(value)
+    if rows and not isinstance(rows[0], Mapping):
+        raise DataError(f"rows are mappings of columns, these are {type(rows[0]).__name__}")
+    return [dict(row) for row in rows]

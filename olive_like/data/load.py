@@ -1,0 +1,127 @@
+"""The rows that a data config means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from olive_like.data.config import DataConfig
+from olive_like.data.errors import DataError
+from olive_like.data.places import FORMATS, looks_local
+from olive_like.data.read import Row, rows_of
+from olive_like.data.splits import hold_out, sample, take
+
+_SPLIT_NAMES = {
+    "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
+    "dev": "validation", "eval": "validation", "evaluation": "validation", "test": "test", "testing": "test",
+}  # fmt: skip
+
+
+@dataclass
+class Loaded:
+    """Rows to train on (or to use, whatever for) and rows to evaluate on."""
+
+    train: list[Row]
+    eval: list[Row] = field(default_factory=list)
+
+
+def load(config: DataConfig, seed: int = 0) -> Loaded:
+    """Read, split, shuffle, sample, hold out: in this order."""
+    seed = config.seed if config.seed is not None else seed
+    splits: dict[str, Sequence[Row]] | None
+    if config.load_function:
+        from olive_like.data._user import call_loader
+
+        splits = call_loader(config)
+    elif config.rows is not None:
+        splits = {"train": config.rows}
+    else:
+        splits = _local(config)
+    if splits is None:
+        assert config.source is not None
+        train = _from_hub(config, config.split)
+        held = _from_hub(config, config.eval_split) if config.eval_split else []
+    else:
+        train = take(splits, _only_split(splits, config.split))
+        held = take(splits, config.eval_split) if config.eval_split else []
+    if config.eval_fraction and not config.eval_split:
+        train, held = hold_out(train, config.eval_fraction, seed, config.stratify_by)
+    return Loaded(
+        sample(train, config.max_samples, config.shuffle, seed),
+        sample(held, config.max_samples, False, seed),
+    )
+
+
+def _only_split(splits: dict[str, Sequence[Row]], wanted: str) -> str:
+    """`train` means the only split there is, as a lone test file has no other name to be called by."""
+    return next(iter(splits)) if wanted == "train" and len(splits) == 1 else wanted
+
+
+def _local(config: DataConfig) -> dict[str, Sequence[Row]] | None:
+    """The splits of local files; None where the source is a name on a hub."""
+    source = Path(config.source) if config.source else None
+    if source is not None and source.is_dir():
+        if _is_saved(source) or config.format == "saved":
+            from olive_like.data import _columnar
+
+            return _columnar.saved(source)
+        return _folder(source, config)
+    if source is not None and looks_local(str(source)):
+        return {"train": rows_of(source, config.format)}
+    if source is not None:
+        return None
+    if config.files is None:
+        raise DataError("the data set has neither a source nor files nor rows", "Say `source: my.jsonl`.")
+    return _files(config.files, None, config.format)
+
+
+def _folder(folder: Path, config: DataConfig) -> dict[str, Sequence[Row]]:
+    if config.subset and (folder / config.subset).is_dir():
+        folder = folder / config.subset
+    if config.files is not None:
+        return _files(config.files, folder, config.format)
+    found: dict[str, list[Row]] = {}
+    for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+        if any(part.startswith(".") for part in file.relative_to(folder).parts) or file.name.lower() == "readme.md":
+            continue
+        if config.format or file.suffix.lower() in FORMATS:
+            found.setdefault(_split_name(file, folder), []).extend(rows_of(file, config.format))
+    if not found:
+        raise DataError(f"{folder} has no data files", f"Known endings: {', '.join(FORMATS)}.")
+    return dict(found)
+
+
+def _split_name(file: Path, folder: Path) -> str:
+    """The split that a file's name or its folder speaks of: `test.jsonl`, `train-00000-of-00002.parquet`."""
+    for part in (file.stem, *reversed(file.relative_to(folder).parts[:-1])):
+        word = part.lower().replace("_", "-").split("-")[0].split(".")[0]
+        if word in _SPLIT_NAMES:
+            return _SPLIT_NAMES[word]
+    return "train"
+
+
+def _files(files: Any, folder: Path | None, said: str | None) -> dict[str, Sequence[Row]]:
+    if isinstance(files, dict):
+        return {name: _files(value, folder, said)["train"] for name, value in files.items()}
+    rows: list[Row] = []
+    for name in [files] if isinstance(files, str) else files:
+        path = Path(name) if folder is None or Path(name).is_absolute() else folder / name
+        matches = sorted(path.parent.glob(path.name)) if any(sign in path.name for sign in "*?[") else [path]
+        if not matches:
+            raise DataError(f"no file matches {name}")
+        for match in matches:
+            rows.extend(rows_of(match, said))
+    return {"train": rows}
+
+
+def _is_saved(folder: Path) -> bool:
+    return any((folder / name).exists() for name in ("dataset_info.json", "dataset_dict.json", "state.json"))
+
+
+def _from_hub(config: DataConfig, split: str) -> list[Row]:
+    from olive_like.data import _columnar
+
+    assert config.source is not None
+    return _columnar.hub(config.source, config.subset, config.files, split, config.trust_remote_code, config.workers)

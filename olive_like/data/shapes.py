@@ -1,0 +1,288 @@
+"""Shapes of rows: recognised from the columns, or told; a reader for each."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from olive_like.data.config import DataConfig
+from olive_like.data.errors import DataError, missing_column
+from olive_like.data.examples import Chat, Example, Labelled, Pair, Preference, Question, Tagged
+from olive_like.data.messages import from_sharegpt, normal_messages, tool_list
+from olive_like.data.read import Row
+
+# For each shape: what it needs -> the column names that mean it, most telling first.
+ROLES: dict[str, dict[str, tuple[str, ...]]] = {
+    "preference": {"chosen": ("chosen",), "rejected": ("rejected",)},
+    "tools": {"messages": ("messages", "conversations"), "tools": ("tools", "functions")},
+    "chat": {"messages": ("messages", "conversation", "dialog")},
+    "sharegpt": {"messages": ("conversations",)},
+    "question_answering": {"question": ("question",), "context": ("context",), "answers": ("answers", "answer")},
+    "token_classification": {
+        "tokens": ("tokens", "words"),
+        "tags": ("ner_tags", "tags", "pos_tags", "labels", "label"),
+    },
+    "alpaca": {"instruction": ("instruction",), "output": ("output", "response")},
+    "prompt_completion": {
+        "prompt": ("prompt", "question", "input", "query", "instruction"),
+        "completion": ("completion", "response", "answer", "output", "target"),
+    },
+    "classification": {
+        "text": ("text", "sentence", "sentence1", "premise", "question1", "review", "content"),
+        "label": ("label", "labels", "class", "category", "score", "target"),
+    },
+    "text": {"text": ("text", "content", "document")},
+}
+_SECOND_TEXT = ("sentence2", "hypothesis", "question2", "text_pair")
+_FIELD = re.compile(r"\{(\w+)\}")
+
+
+class Recognised(NamedTuple):
+    """The shape of a data set, and which column means what."""
+
+    shape: str
+    columns: dict[str, str]
+    said: str  # for the summary
+
+
+def recognise(config: DataConfig, columns: Sequence[str]) -> Recognised:
+    """The shape that the config names, or the one that the columns fit."""
+    there = list(columns)
+    for meaning, column in config.columns.items():
+        if column not in there:
+            raise missing_column(column, there, f"`columns` says that it is the {meaning}")
+    shape = config.shape
+    if shape == "auto" and config.text_template:
+        shape = "template"
+    elif shape == "auto" and (config.input_cols or config.label_cols):
+        shape = "classification"
+    elif shape == "auto" and config.text_field:
+        shape = "text"
+    if shape == "template":
+        for name in _fields(config):
+            if name not in there:
+                raise missing_column(name, there, "the template has it as a field")
+        return Recognised("template", {}, "rows are texts made by the template")
+    if shape != "auto":
+        return Recognised(shape, _columns_of(shape, config, there, required=True) or {}, f"rows are {shape}, as told")
+    for candidate in ROLES:
+        found = _columns_of(candidate, config, there, required=False)
+        if found is not None:
+            used = ", ".join(f"{column} as {meaning}" for meaning, column in found.items())
+            return Recognised(candidate, found, f"rows are {candidate} by their columns ({used})")
+    raise DataError(
+        f"the rows are of no known shape; their columns are: {', '.join(there) or 'none'}",
+        "Say which column means what (`columns: {prompt: my_question, completion: my_answer}`), or give a "
+        "`text_template` with `{column}` fields.",
+    )
+
+
+def reader(config: DataConfig, known: Recognised) -> Callable[[Row], Example]:
+    """The function that makes an example of one row."""
+    if known.shape == "template":
+        return _template_reader(config)
+    readers: dict[str, Callable[[Row, dict[str, str], DataConfig], Example]] = {
+        "text": _text,
+        "prompt_completion": _prompt_completion,
+        "alpaca": _alpaca,
+        "chat": _chat,
+        "sharegpt": _chat,
+        "tools": _chat,
+        "classification": _classification,
+        "token_classification": _tagged,
+        "preference": _preference,
+        "question_answering": _question,
+    }
+    make = readers[known.shape]
+    return lambda row: make(row, known.columns, config)
+
+
+def read_examples(config: DataConfig, rows: Sequence[Row]) -> tuple[list[Example], Recognised]:
+    """All rows as examples; what is wrong with one is said with its number."""
+    known = recognise(config, columns_of(rows))
+    make = reader(config, known)
+    examples: list[Example] = []
+    for number, row in enumerate(rows, 1):
+        try:
+            examples.append(make(row))
+        except KeyError as error:
+            raise missing_column(str(error.args[0]), list(row), f"row {number}") from None
+        except DataError as error:
+            raise DataError(f"row {number}: {error.message}", error.hint) from None
+    return examples, known
+
+
+def columns_of(rows: Sequence[Row]) -> list[str]:
+    """All columns of the first rows: in JSON a row may leave one out."""
+    return list(dict.fromkeys(name for row in rows[:100] for name in row))
+
+
+def _columns_of(shape: str, config: DataConfig, there: list[str], required: bool) -> dict[str, str] | None:
+    """Meaning -> column, or None where the columns do not have what the shape needs."""
+    told = dict(config.columns)
+    if shape == "text" and config.text_field:
+        told["text"] = config.text_field if isinstance(config.text_field, str) else config.text_field[0]
+    if shape in ("classification", "token_classification"):
+        first, second = ("text", "label") if shape == "classification" else ("tokens", "tags")
+        if config.input_cols:
+            told[first] = config.input_cols[0]
+            told |= {"text_pair": config.input_cols[1]} if len(config.input_cols) > 1 else {}
+        if config.label_cols:
+            told[second] = config.label_cols[0]
+    found: dict[str, str] = {}
+    for meaning, names in ROLES[shape].items():
+        column = told.get(meaning) or next((name for name in names if name in there), None)
+        if column is None or column not in there:
+            if required:
+                raise missing_column(column or meaning, there, f"{shape} needs it")
+            return None
+        found[meaning] = column
+    if shape == "classification" and "text_pair" not in told and not config.input_cols:
+        pair = next((name for name in _SECOND_TEXT if name in there), None)
+        told |= {"text_pair": pair} if pair else {}
+    return found | {meaning: column for meaning, column in told.items() if column in there}
+
+
+def _fields(config: DataConfig) -> list[str]:
+    return _FIELD.findall(config.text_template or "")
+
+
+def _template_reader(config: DataConfig) -> Callable[[Row], Example]:
+    """The text up to the last field is the prompt: what the model is to learn is how it goes on."""
+    template = (config.text_template or "").replace("\\n", "\n").replace("\\t", "\t")
+    fields = list(_FIELD.finditer(template))
+    cut = fields[-1].start() if len(fields) > 1 else 0
+
+    def fill(text: str, row: Row) -> str:
+        return _FIELD.sub(lambda match: _string(row[match[1]]), text)
+
+    return lambda row: Pair(fill(template[:cut], row), fill(template[cut:], row))
+
+
+def _text(row: Row, columns: dict[str, str], config: DataConfig) -> Example:
+    if isinstance(config.text_field, list):
+        return Pair("", "\n".join(_string(row[name]) for name in config.text_field))
+    return Pair("", _string(row[columns["text"]]))
+
+
+def _prompt_completion(row: Row, columns: dict[str, str], config: DataConfig) -> Example:
+    prompt, completion = row[columns["prompt"]], row[columns["completion"]]
+    if isinstance(prompt, list) and isinstance(completion, list):
+        return Chat(normal_messages([*prompt, *completion]), tool_list(row.get("tools")))
+    if config.chat_template:
+        return Chat(_turns(_string(prompt), _string(completion), row))
+    return Pair(_string(prompt), _string(completion))
+
+
+def _alpaca(row: Row, columns: dict[str, str], config: DataConfig) -> Example:
+    asked = _string(row[columns["instruction"]])
+    extra = _string(row.get(columns.get("input", "input")) or "")
+    messages = _turns(f"{asked}\n{extra}" if extra else asked, _string(row[columns["output"]]), row)
+    return Chat(messages)
+
+
+def _turns(asked: str, answer: str, row: Row) -> list[dict[str, Any]]:
+    system = [{"role": "system", "content": row["system"]}] if row.get("system") else []
+    before = [
+        {"role": role, "content": _string(text)}
+        for turn in row.get("history") or []
+        for role, text in zip(("user", "assistant"), turn, strict=False)
+    ]
+    return [*system, *before, {"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+
+
+def _chat(row: Row, columns: dict[str, str], config: DataConfig) -> Example:
+    messages = row[columns["messages"]]
+    if isinstance(messages, str):
+        messages = _json(messages, columns["messages"])
+    if not isinstance(messages, list) or not messages:
+        raise DataError(f"{columns['messages']!r} has no messages")
+    from_names = isinstance(messages[0], dict) and "from" in messages[0]
+    normal = from_sharegpt(messages) if from_names else normal_messages(messages)
+    if row.get("system") and normal[0]["role"] != "system":
+        normal = [{"role": "system", "content": str(row["system"])}, *normal]
+    return Chat(normal, tool_list(row.get(columns.get("tools", "tools"))))
+
+
+def _classification(row: Row, columns: dict[str, str], config: DataConfig) -> Example:
+    texts = [row[columns["text"]]] + ([row[columns["text_pair"]]] if "text_pair" in columns else [])
+    label = row[columns["label"]]
+    if label is None or label == "":
+        raise DataError(f"the label in {columns['label']!r} is empty")
+    return Labelled(tuple(_string(text) for text in texts), label)
+
+
+def _tagged(row: Row, columns: dict[str, str], config: DataConfig) -> Example:
+    words, tags = row[columns["tokens"]], row[columns["tags"]]
+    if isinstance(words, str):
+        words = words.split()
+    if isinstance(tags, str):
+        tags = tags.split()
+    if not isinstance(words, list) or not isinstance(tags, list) or len(words) != len(tags):
+        raise DataError(f"{_count(words)} tokens and {_count(tags)} tags: there must be one tag for each token")
+    return Tagged([str(word) for word in words], tags)
+
+
+def _preference(row: Row, columns: dict[str, str], config: DataConfig) -> Example:
+    chosen, rejected = (_side(row[columns[side]]) for side in ("chosen", "rejected"))
+    prompt: Any = next(
+        (row[c] for c in (columns.get("prompt"), "prompt", "conversations", "question") if c in row), None
+    )
+    if isinstance(prompt, list):
+        prompt = from_sharegpt(prompt) if prompt and "from" in prompt[0] else normal_messages(prompt)
+    if isinstance(chosen, list) and isinstance(rejected, list):
+        if prompt is None:
+            same = 0
+            while same < min(len(chosen), len(rejected)) - 1 and chosen[same] == rejected[same]:
+                same += 1
+            prompt, chosen, rejected = chosen[:same], chosen[same:], rejected[same:]
+        elif isinstance(prompt, str):
+            prompt = [{"role": "user", "content": prompt}]
+        return Preference(prompt, chosen, rejected)
+    if isinstance(chosen, list) or isinstance(rejected, list):
+        raise DataError("one of chosen and rejected is a list of messages, the other is text")
+    return Preference(_string(prompt or ""), chosen, rejected)
+
+
+def _side(value: Any) -> Any:
+    if isinstance(value, dict):
+        value = [value]
+    if isinstance(value, list):
+        return from_sharegpt(value) if value and "from" in value[0] else normal_messages(value)
+    return _string(value)
+
+
+def _question(row: Row, columns: dict[str, str], config: DataConfig) -> Example:
+    answers, context = row[columns["answers"]], _string(row[columns["context"]])
+    if isinstance(answers, dict):
+        texts, starts = answers.get("text") or [], answers.get("answer_start") or []
+        if not texts:
+            return Question(_string(row[columns["question"]]), context, -1, "")
+        answer, start = str(texts[0]), int(starts[0]) if starts else context.find(str(texts[0]))
+    else:
+        answer = _string(answers)
+        start = context.find(answer)
+    if context[start : start + len(answer)] != answer:
+        raise DataError(f"the answer {answer[:40]!r} is not in the context")
+    return Question(_string(row[columns["question"]]), context, start, answer)
+
+
+def _json(text: str, column: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise DataError(f"{column!r} holds text that is no JSON") from None
+
+
+def _string(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value)
+
+
+def _count(value: Any) -> int:
+    return len(value) if isinstance(value, list) else 0
