@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ValidationInfo
 
@@ -52,33 +53,52 @@ class MarkedFile:
     code: bool
 
 
+class _Marks(NamedTuple):
+    """What the marks of one field say."""
+
+    name: str
+    in_key: bool
+    file: FileMark | None
+    name_or_file: bool
+
+
+@cache
+def _marks(cls: type[BaseModel]) -> tuple[_Marks, ...]:
+    return tuple(
+        _Marks(
+            name,
+            not any(isinstance(mark, NotInKey) for mark in info.metadata),
+            next((mark for mark in info.metadata if isinstance(mark, FileMark)), _mark_of_optional(info.annotation)),
+            any(isinstance(mark, NameOrFileMark) for mark in info.metadata),
+        )
+        for name, info in cls.model_fields.items()
+    )
+
+
 def marked_files(config: BaseModel, prefix: str = "") -> Iterator[MarkedFile]:
     """Every file that the settings name, nested models and data sets included."""
-    for name, info in type(config).model_fields.items():
-        value = getattr(config, name)
-        where = f"{prefix}{name}"
-        for mark in info.metadata:
-            if isinstance(mark, FileMark) and value is not None:
-                yield MarkedFile(where, Path(value), mark.code)
-            elif isinstance(mark, NameOrFileMark):
-                yield from _absolute_paths(value, where)
-        yield from _inside(value, where, info.annotation)
+    for marks in _marks(type(config)):
+        value = getattr(config, marks.name)
+        if value is None:
+            continue
+        where = f"{prefix}{marks.name}"
+        if marks.file is not None:
+            yield MarkedFile(where, Path(value), marks.file.code)
+        elif marks.name_or_file:
+            yield from _absolute_paths(value, where)
+        else:
+            yield from _inside(value, where)
 
 
-def _inside(value: Any, where: str, annotation: Any) -> Iterator[MarkedFile]:
-    mark = _mark_of_optional(annotation)
-    if mark is not None and value is not None and not isinstance(value, (list, tuple, dict, BaseModel)):
-        yield MarkedFile(where, Path(value), mark.code)
-    elif isinstance(value, BaseModel):
+def _inside(value: Any, where: str) -> Iterator[MarkedFile]:
+    if isinstance(value, BaseModel):
         yield from marked_files(value, where + ".")
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
-            if isinstance(item, BaseModel):
-                yield from marked_files(item, f"{where}[{index}].")
+            yield from _inside(item, f"{where}[{index}]")
     elif isinstance(value, dict):
         for key, item in value.items():
-            if isinstance(item, BaseModel):
-                yield from marked_files(item, f"{where}.{key}.")
+            yield from _inside(item, f"{where}.{key}")
 
 
 def _absolute_paths(value: Any, where: str) -> Iterator[MarkedFile]:
@@ -118,12 +138,9 @@ def semantic(config: BaseModel) -> dict[str, Any]:
     Marked files are left out here: the graph adds the digests of their content.
     """
     return {
-        name: _without_paths(getattr(config, name))
-        if any(isinstance(mark, NameOrFileMark) for mark in info.metadata)
-        else _plain(getattr(config, name))
-        for name, info in type(config).model_fields.items()
-        if not any(isinstance(mark, (NotInKey, FileMark)) for mark in info.metadata)
-        and _mark_of_optional(info.annotation) is None
+        marks.name: (_without_paths if marks.name_or_file else _plain)(getattr(config, marks.name))
+        for marks in _marks(type(config))
+        if marks.in_key and marks.file is None
     }
 
 
