@@ -1,23 +1,17 @@
-"""The common end of every quantising pass: side files, the report, and the proof on outputs."""
+"""The common end of every quantising pass: the model proved, and a report beside it."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from olive_like.artifacts import OnnxModel
-from olive_like.passes._onnx_files import copy_side_files, finish, graph_file
+from olive_like.passes._onnx_rewrite import prove
 from olive_like.passes.base import Context
 from olive_like.passes.onnx_base import OnnxPassConfig
 from olive_like.passes.onnx_quantize._report import WeightError, record
 
-
-def target_of(model: OnnxModel, path: Path, context: Context) -> Path:
-    """Where a graph of the input goes in the output."""
-    root = model.path.parent if model.path.is_file() else model.path
-    target = context.output / path.relative_to(root)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return target
+# Largest difference of an output, as a part of its largest value, that quantisation may make before it is called out.
+_TOLERANCE = {2: 2.0, 4: 0.5, 8: 0.15, 16: 0.05}
 
 
 def complete(
@@ -26,11 +20,10 @@ def complete(
     context: Context,
     errors: list[WeightError],
     precision: str,
+    bits: int,
     **more: Any,
 ) -> OnnxModel:
     """The finished artifact, with its report."""
-    copy_side_files(model, context.output)
-    attributes = {"precision": precision, "file": graph_file(model).name}
-    result = finish(context, model, attributes)
+    result = prove(model, config, context, _TOLERANCE[bits], attributes={"precision": precision})
     record(context, model, errors, precision=precision, **more)
     return result

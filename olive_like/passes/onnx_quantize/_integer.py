@@ -16,15 +16,18 @@ from onnxruntime.quantization.registry import IntegerOpsRegistry
 from olive_like.artifacts import OnnxModel
 from olive_like.errors import PassError
 from olive_like.passes._onnx_files import components, load_ir, save_ir
+from olive_like.passes._onnx_rewrite import target_of
 from olive_like.passes.base import Context
 from olive_like.passes.onnx_graph.surgeons._gemm import gemm_to_matmul_add
-from olive_like.passes.onnx_quantize._finish import complete, target_of
+from olive_like.passes.onnx_quantize._finish import complete
 from olive_like.passes.onnx_quantize._report import WeightError, weight_error
 from olive_like.passes.onnx_quantize._select import (
     all_nodes,
     finite,
+    follow_renames,
     matching,
     name_nodes,
+    names,
     nothing_to_do,
     weight_of,
 )
@@ -66,7 +69,7 @@ def quantize_dynamically(model: OnnxModel, config: Any, context: Context) -> Onn
         errors += _deliver(work, graph, target_of(model, path, context), config)
     if not errors:
         raise nothing_to_do(graphs.values(), ops)
-    return complete(model, config, context, errors, config.precision, method="dynamic")
+    return complete(model, config, context, errors, config.precision, 8, method="dynamic")
 
 
 def _deliver(work: Path, before: ir.Model, target: Path, config: IntegerConfig) -> list[WeightError]:
@@ -107,15 +110,6 @@ def filters(config: IntegerConfig, graphs: dict[Path, ir.Model]) -> tuple[set[st
     """Names of the nodes to quantise (empty: all) and of those to leave."""
     include = matching(graphs.values(), config.nodes_to_quantize, "nodes_to_quantize")
     return include, matching(graphs.values(), config.nodes_to_exclude, "nodes_to_exclude")
-
-
-def follow_renames(graph: ir.Model, chosen: set[str]) -> set[str]:
-    """A Gemm's name also means the MatMul that was made of it."""
-    return chosen | {name for name in names(graph) if name.removesuffix("_MatMul") in chosen}
-
-
-def names(graph: ir.Model) -> set[str]:
-    return {node.name for node in all_nodes(graph) if node.name}
 
 
 def check_weights(graph: ir.Model, ops: list[str]) -> None:

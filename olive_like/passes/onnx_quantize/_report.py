@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import onnx_ir as ir
 
 from olive_like.artifacts import OnnxModel
 from olive_like.passes._onnx_files import components, load_ir
+from olive_like.passes._onnx_rewrite import model_bytes
 from olive_like.passes.base import Context
 
 FILE = "quantization.json"
@@ -55,15 +55,10 @@ def sizes(model: OnnxModel) -> dict[str, int]:
     return dict(sorted(total.items()))
 
 
-def file_bytes(folder: Path) -> int:
-    """Bytes of all files of a model's folder, or of the file."""
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) or folder.stat().st_size
-
-
 def record(context: Context, before: OnnxModel, errors: list[WeightError], **more: Any) -> None:
     """Write the report beside the model and its main numbers into the run's record."""
     after = OnnxModel(context.output, before.attributes)
-    old, new = file_bytes(before.path), file_bytes(context.output)
+    old, new = model_bytes(before), model_bytes(after)
     summary: dict[str, Any] = {
         "bytes_before": old,
         "bytes_after": new,

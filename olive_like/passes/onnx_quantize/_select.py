@@ -51,6 +51,16 @@ def name_nodes(model: ir.Model) -> None:
             node.name = name
 
 
+def names(graph: ir.Model) -> set[str]:
+    """Names of all nodes."""
+    return {node.name for node in all_nodes(graph) if node.name}
+
+
+def follow_renames(graph: ir.Model, chosen: set[str]) -> set[str]:
+    """A Gemm's name also means the MatMul that was made of it."""
+    return chosen | {name for name in names(graph) if name.removesuffix("_MatMul") in chosen}
+
+
 def matching(models: Iterable[ir.Model], patterns: Sequence[str] | None, setting: str) -> set[str]:
     """Names of the nodes that the patterns mean; a pattern that means none is an error."""
     if not patterns:

@@ -14,7 +14,7 @@ CONTRIB = "com.microsoft"
 
 def is_op(node: ir.Node | None, op: str, domain: str = "") -> bool:
     """Whether a node is the operator."""
-    return node is not None and node.op_type == op and node.domain in (domain, "ai.onnx" if not domain else domain)
+    return node is not None and node.op_type == op and node.domain == domain
 
 
 def constant(value: ir.Value | None) -> np.ndarray | None:

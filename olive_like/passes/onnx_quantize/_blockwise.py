@@ -1,0 +1,305 @@
+"""Weights of MatMul, Gemm and Gather into blocks of few bits: which, in what order, and what stands in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from olive_like.artifacts import OnnxModel
+from olive_like.passes._onnx_files import components, load_ir, save_ir
+from olive_like.passes._onnx_rewrite import target_of
+from olive_like.passes.base import Context
+from olive_like.passes.onnx_base import OnnxPassConfig
+from olive_like.passes.onnx_graph.surgeons import _graph
+from olive_like.passes.onnx_graph.surgeons._gemm import gemm_to_matmul_add
+from olive_like.passes.onnx_quantize._finish import complete
+from olive_like.passes.onnx_quantize._report import WeightError, from_products
+from olive_like.passes.onnx_quantize._rounding import Blocks, pack_last, round_columns, round_rows
+from olive_like.passes.onnx_quantize._select import (
+    all_nodes,
+    follow_renames,
+    matching,
+    name_nodes,
+    nothing_to_do,
+    weight_of,
+)
+from olive_like.passes.onnx_quantize._weights import Matrix, Spool
+
+_SMALLEST_BLOCK = 16
+_SAMPLE = 64  # outputs per weight whose error is measured, when a weight is large
+_MEASURE_ALL = 1 << 20
+
+Rounder = Callable[[np.ndarray, bool, "Spec"], Blocks]
+"""Rounds a matrix: [K, N] if the flag says so, otherwise [N, K]."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """How a weight is quantised."""
+
+    bits: int
+    block: int
+    symmetric: bool
+
+
+@dataclass(frozen=True)
+class Site:
+    """A node with a weight to quantise."""
+
+    node: ir.Node
+    weight: ir.Value
+    columns: bool  # the weight is [K, N]; otherwise [N, K], as an embedding's table or behind a Transpose
+
+    @property
+    def is_gather(self) -> bool:
+        return self.node.op_type == "Gather"
+
+
+@dataclass
+class Request:
+    """What a pass asks for."""
+
+    spec: Callable[[Site], Spec | None]
+    rounder: Rounder
+    precision: str
+    bits: int
+    method: str
+    accuracy_level: int = 0
+    embeddings: bool = False
+    matmuls: bool = True
+    include: list[str] | None = None
+    exclude: list[str] | None = None
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+def nearest(weights: np.ndarray, columns: bool, spec: Spec) -> Blocks:
+    """Plain rounding."""
+    return (round_columns if columns else round_rows)(weights, spec.bits, spec.block, spec.symmetric)
+
+
+def by_rows(round_blocks: Callable[[np.ndarray, Spec], tuple[np.ndarray, np.ndarray, np.ndarray | None]]) -> Rounder:
+    """A rounder out of a function on separate blocks [M, block] -> integers, scales, zero points."""
+
+    def rounder(weights: np.ndarray, columns: bool, spec: Spec) -> Blocks:
+        rows = np.ascontiguousarray(weights.T) if columns else weights
+        count, width = rows.shape
+        blocks = -(-width // spec.block)
+        if width % spec.block:
+            rows = np.pad(rows, ((0, 0), (0, blocks * spec.block - width)))
+        q, scales, zeros = round_blocks(rows.reshape(count * blocks, spec.block), spec)
+        packed = pack_last(q, spec.bits).reshape(count, blocks, -1)
+        return Blocks(packed, scales.reshape(count, blocks), None if zeros is None else zeros.reshape(count, blocks))
+
+    return rounder
+
+
+def quantize(model: OnnxModel, config: OnnxPassConfig, context: Context, request: Request) -> OnnxModel:
+    """Quantise all weights that the request allows, one after the other."""
+    graphs = {path: load_ir(path) for path in components(model).values()}
+    for graph in graphs.values():
+        name_nodes(graph)
+    include = matching(graphs.values(), request.include, "nodes_to_include")
+    exclude = matching(graphs.values(), request.exclude, "nodes_to_exclude")
+    for graph in graphs.values():
+        gemm_to_matmul_add(graph)
+        include, exclude = follow_renames(graph, include), follow_renames(graph, exclude)
+    found = {
+        path: [
+            s for s in sites(graph, request) if s.node.name not in exclude and (not include or s.node.name in include)
+        ]
+        for path, graph in graphs.items()
+    }
+    if not any(found.values()):
+        raise nothing_to_do(graphs.values(), _ops(request))
+    errors: list[WeightError] = []
+    total = sum(len(part) for part in found.values())
+    for path, graph in graphs.items():
+        with Spool(context.scratch / f"{path.stem}.quantized") as spool:
+            worker = _Worker(graph, spool, context, request)
+            for site in found[path]:
+                worker.treat(site)
+                context.progress(len(errors) + len(worker.treated), total)
+        errors += worker.errors
+        _graph.drop_unused_weights(graph)
+        _graph.need_opset(graph, _graph.CONTRIB, 1)
+        save_ir(graph, target_of(model, path, context), config)
+    return complete(
+        model, config, context, errors, request.precision, request.bits, method=request.method, **request.more
+    )
+
+
+def _ops(request: Request) -> list[str]:
+    return ["MatMul", "Gemm"] * request.matmuls + ["Gather"] * request.embeddings
+
+
+def sites(graph: ir.Model, request: Request) -> Iterable[Site]:
+    """Nodes whose weight can be quantised."""
+    for node in all_nodes(graph):
+        if request.matmuls and _graph.is_op(node, "MatMul"):
+            site = _matmul(node)
+        elif request.embeddings and _graph.is_op(node, "Gather") and node.attributes.get_int("axis", 0) == 0:
+            weight = weight_of(node, 0)
+            site = Site(node, weight, False) if weight is not None and len(_shape(weight)) == 2 else None
+        else:
+            continue
+        if site is not None and min(Matrix(site.weight).rows, Matrix(site.weight).columns) > 1:
+            yield site
+
+
+def _matmul(node: ir.Node) -> Site | None:
+    weight = weight_of(node)
+    if weight is not None:
+        shape = _shape(weight)
+        return Site(node, weight, True) if len(shape) >= 2 and all(dim == 1 for dim in shape[:-2]) else None
+    source = node.inputs[1].producer() if node.inputs[1] is not None else None
+    if source is None or not _graph.is_op(source, "Transpose"):
+        return None
+    stored = weight_of(source, 0)  # a weight shared with the embedding is often transposed in the graph
+    perm = list(source.attributes.get_ints("perm", [1, 0]))
+    return Site(node, stored, False) if stored is not None and len(_shape(stored)) == 2 and perm == [1, 0] else None
+
+
+def _shape(value: ir.Value) -> list[int]:
+    assert value.const_value is not None
+    return [int(dim) for dim in value.const_value.shape]
+
+
+class _Worker:
+    """Quantises the weights of one graph."""
+
+    def __init__(self, graph: ir.Model, spool: Spool, context: Context, request: Request) -> None:
+        self.graph, self.spool, self.context, self.request = graph, spool, context, request
+        self.errors: list[WeightError] = []
+        self.treated: list[str] = []
+        self._done: dict[tuple[int, bool, Spec], tuple[list[ir.Value], int]] = {}
+        self._said: set[str] = set()
+
+    def treat(self, site: Site) -> None:
+        """Replace one node by its quantised form."""
+        spec = self.request.spec(site)
+        self.treated.append(str(site.node.name))
+        matrix = Matrix(site.weight)
+        inner = matrix.rows if site.columns else matrix.columns
+        spec = self._fitting(spec, inner, site) if spec else None
+        if spec is None:
+            return
+        key = (id(site.weight), site.columns, spec)
+        if key not in self._done:
+            self._done[key] = self._tensors(site, matrix, spec), inner
+        values, _ = self._done[key]
+        (self._gather if site.is_gather else self._matmul)(site, values, matrix, spec)
+
+    def _fitting(self, spec: Spec, inner: int, site: Site) -> Spec | None:
+        """The specification with a block that suits the weight's length."""
+        block = spec.block
+        while block > _SMALLEST_BLOCK and block >= 2 * inner:
+            block //= 2
+        if block != spec.block:
+            self._say(f"block size {block} instead of {spec.block} where a weight has only {inner} inputs")
+        if inner % block:
+            if site.is_gather and (inner * spec.bits) % 8:
+                self._say(
+                    f"the embedding {site.weight.name!r} stays: {inner} weights of {spec.bits} bits fill no bytes"
+                )
+                return None
+            self._say(f"{inner} inputs are no multiple of the block size {block}: the last block is smaller")
+        return Spec(spec.bits, block, spec.symmetric)
+
+    def _say(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self.context.note(text)
+
+    def _tensors(self, site: Site, matrix: Matrix, spec: Spec) -> list[ir.Value]:
+        """Quantise a weight piece by piece; its new tensors, already in the spool."""
+        blocks, error = round_matrix(matrix, site.columns, spec, self.request.rounder, self.context.threads)
+        name, bits = str(site.weight.name), spec.bits
+        suffix = "" if (id(site.weight), not site.columns) not in {key[:2] for key in self._done} else "_t"
+        packed = blocks.packed
+        if site.is_gather:
+            packed = packed.reshape(matrix.rows, -1)[:, : matrix.columns * bits // 8]
+        scales = blocks.scales if matrix.dtype == ir.DataType.FLOAT else blocks.scales.astype(matrix.dtype.numpy())
+        values = [
+            self.spool.put(f"{name}{suffix}_Q{bits}", packed),
+            self.spool.put(f"{name}{suffix}_scales", scales, matrix.dtype),
+        ]
+        if blocks.zeros is not None:
+            values.append(self.spool.put(f"{name}{suffix}_zero_points", pack_last(blocks.zeros, bits)))
+        stored = sum(value.const_value.nbytes for value in values if value.const_value is not None)
+        self.errors.append(from_products(name, *error, matrix.size, stored))
+        home = site.weight.graph
+        assert home is not None
+        for value in values:
+            while value.name in home.initializers:
+                value.name = f"{value.name}_"
+            home.register_initializer(value)
+        return values
+
+    def _matmul(self, site: Site, values: list[ir.Value], matrix: Matrix, spec: Spec) -> None:
+        inner, outer = (matrix.rows, matrix.columns) if site.columns else (matrix.columns, matrix.rows)
+        attributes = {"K": inner, "N": outer, "bits": spec.bits, "block_size": spec.block}
+        if self.request.accuracy_level:
+            attributes["accuracy_level"] = self.request.accuracy_level
+        transpose = site.node.inputs[1].producer() if not site.columns and site.node.inputs[1] is not None else None
+        self._swap(site, "MatMulNBits", [site.node.inputs[0], *values], attributes)
+        if transpose is not None:
+            _graph.remove([transpose])
+
+    def _gather(self, site: Site, values: list[ir.Value], matrix: Matrix, spec: Spec) -> None:
+        packed, scales, *zeros = values
+        attributes = {"bits": spec.bits, "block_size": spec.block, "gather_axis": 0, "quantize_axis": 1}
+        self._swap(site, "GatherBlockQuantized", [packed, site.node.inputs[1], scales, *zeros], attributes)
+
+    def _swap(self, site: Site, op: str, inputs: list[Any], attributes: dict[str, int]) -> None:
+        new = ir.node(op, inputs, attributes, domain=_graph.CONTRIB, name=f"{site.node.name}_Q{attributes['bits']}")
+        _graph.replace([site.node], [new])
+
+
+def round_matrix(
+    matrix: Matrix, columns: bool, spec: Spec, rounder: Rounder, threads: int
+) -> tuple[Blocks, tuple[float, float, float, float]]:
+    """Round a matrix piece by piece; with norms and products of a sample of it, from which its error follows."""
+    inner, outer = (matrix.rows, matrix.columns) if columns else (matrix.columns, matrix.rows)
+    blocks = -(-inner // spec.block)
+    whole = Blocks(
+        np.empty((outer, blocks, spec.block * spec.bits // 8), np.uint8),
+        np.empty((outer, blocks), np.float32),
+        None if spec.symmetric else np.empty((outer, blocks), np.uint8),
+    )
+
+    def work(span: tuple[int, int]) -> np.ndarray:
+        start, stop = span
+        weights = matrix.read(start, stop)
+        part = rounder(weights, columns, spec)
+        where = np.s_[:, start // spec.block : -(-stop // spec.block)] if columns else np.s_[start:stop]
+        whole.packed[where], whole.scales[where] = part.packed, part.scales
+        if whole.zeros is not None and part.zeros is not None:
+            whole.zeros[where] = part.zeros
+        return _products(weights, columns, part, spec.bits, matrix.size)
+
+    spans = list(matrix.pieces(spec.block if columns else 1))
+    if threads > 1 and len(spans) > 1:
+        with ThreadPoolExecutor(threads) as pool:
+            sums = sum(pool.map(work, spans))
+    else:
+        sums = sum(map(work, spans))
+    aa, bb, ab, dd = (float(value) for value in np.asarray(sums))
+    return whole, (aa**0.5, bb**0.5, ab, dd**0.5)
+
+
+def _products(weights: np.ndarray, columns: bool, part: Blocks, bits: int, size: int) -> np.ndarray:
+    """|a|², |b|², a·b and |a-b|² of weights before and after; of a large matrix, for some outputs."""
+    outputs = weights.shape[1] if columns else weights.shape[0]
+    stride = 1 if size <= _MEASURE_ALL else max(1, outputs // _SAMPLE)
+    chosen = np.s_[::stride]
+    before = (weights[:, chosen].T if columns else weights[chosen]).reshape(-1)
+    inner = weights.shape[0] if columns else weights.shape[1]
+    after = part.restored(bits, chosen)[:, :inner].reshape(-1)
+    difference = before - after
+    pairs = ((before, before), (after, after), (before, after), (difference, difference))
+    return np.array([np.dot(a, b) for a, b in pairs], np.float64)
