@@ -103,6 +103,11 @@ class DataConfig(_Settings):
     eval_fraction: float | None = Field(None, gt=0, lt=1, description="Part of the rows held out for evaluation.")
     stratify_by: str | None = Field(None, description="Hold out the same part of every value of this column.")
     max_samples: int | None = Field(None, ge=1, description="Use at most this many rows of each split.")
+    max_examples: int | None = Field(
+        None,
+        ge=1,
+        description="Keep at most this many examples of what the rows become: pieces, where they are joined.",
+    )
     shuffle: bool = Field(False, description="Shuffle before rows are taken.")
     seed: int | None = Field(None, description="Seed of shuffling and holding out; default: the workflow's.")
 
@@ -136,6 +141,7 @@ class DataConfig(_Settings):
     )
     padding: Literal["longest", "max_length"] = Field("longest", description="Pad to the batch's longest, or to all.")
     batch_size: int = Field(1, ge=1, description="Rows per batch where a pass does not say it itself.")
+    auto_batch: bool = Field(True, description="Put rows together into batches; `false`: each one is a batch already.")
     workers: Annotated[int, NotInKey()] = Field(
         1, ge=1, validation_alias=AliasChoices("workers", "num_proc"), description="Processes that prepare the rows."
     )

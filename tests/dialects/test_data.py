@@ -31,7 +31,7 @@ def test_hub_text(read: Read) -> None:
         "strategy": "join",
         "add_special_tokens": False,
         "max_seq_len": 64,
-        "max_samples": 8,
+        "max_examples": 8,
         "batch_size": 1,
     }
     assert codes(said) == ["OL351"]

@@ -293,9 +293,9 @@ class _Data:
         self._move(part, _TEXT, where)
         if part.get("use_attention_mask") is True:
             take(part, "use_attention_mask")
-        if part.get("joiner") is not None:
-            part.move("joiner", self.config)
         self._strategy()
+        if self.config.get("strategy") == "join" and "max_samples" in self.config:
+            self.config.move("max_samples", self.config, "max_examples")  # here it counts the pieces, not the rows
         self._rest(part, where, kind or "pre-processing")
 
     def _inner(self, part: LocatedDict, name: str, keys: tuple[str, ...], mark: Any) -> None:
