@@ -1,3 +1,7 @@
-"""Passes: convert."""
+"""Passes that turn models into ONNX."""
 
-PASSES: dict[str, str] = {}
+_HERE = "olive_like.passes.convert"
+
+PASSES: dict[str, str] = {
+    "OnnxConversion": f"{_HERE}.onnx_conversion:OnnxConversion",
+}

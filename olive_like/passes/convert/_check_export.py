@@ -1,0 +1,85 @@
+"""Is the exported graph the model: outputs on several shapes, and greedy tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from olive_like.artifacts import OnnxModel
+from olive_like.passes._onnx_files import components
+from olive_like.passes._onnx_runtime import Arrays, Decoder, open_session, run_session
+from olive_like.passes._verify import TOLERANCE, Comparison, compare_outputs, complain, judge
+from olive_like.passes.base import Context
+from olive_like.passes.convert._parts import Part, reference, some_tokens
+
+_PROMPTS = (5, 11)
+
+
+def verify_export(
+    result: OnnxModel, parts: list[Part], model: Any, task: str, config: Any, context: Context
+) -> dict[str, Any] | None:
+    """Compare with PyTorch and judge; None where nothing could or should be compared."""
+    dtype = str(result.attributes["dtype"])
+    if config.verify == "off":
+        return None
+    if dtype == "bfloat16" and context.device == "cpu":
+        context.note("not compared with PyTorch: onnxruntime has no bfloat16 on CPUs")
+        return None
+    comparison = Comparison()
+    for part in parts:
+        _compare_part(result, part, comparison, context)
+    recorded = judge(comparison, config.verify, config.verify_tolerance or TOLERANCE[dtype], context)
+    if config.verify_tokens and task == "text-generation" and config.dynamic:
+        recorded["greedy_tokens"] = _compare_tokens(result, model, dtype, config, context)
+    return recorded
+
+
+def _compare_part(result: OnnxModel, part: Part, comparison: Comparison, context: Context) -> None:
+    # Verifying is done once: what the runtime would fuse to run faster later costs more time here than it saves.
+    session = open_session(components(result)[part.name], threads=context.threads, device=context.device)
+    for inputs in part.samples():
+        expected = as_arrays(reference(part, inputs))
+        compare_outputs(expected, run_session(session, as_arrays(inputs)), comparison)
+
+
+def as_arrays(tensors: dict[str, torch.Tensor]) -> Arrays:
+    """Tensors as onnxruntime takes them."""
+    return {name: _array(tensor) for name, tensor in tensors.items()}
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
+def _compare_tokens(result: OnnxModel, model: Any, dtype: str, config: Any, context: Context) -> float:
+    """The share of greedy tokens that are those of the model's own generation."""
+    decoder = Decoder(result, threads=context.threads, device=context.device)
+    vocabulary = int(result.attributes["vocab_size"])
+    same = total = 0
+    for seed, length in enumerate(_PROMPTS):
+        prompt = some_tokens(1, length, vocabulary, seed)
+        expected = greedy(model, prompt, config.verify_tokens)
+        got = decoder.generate(prompt[0].tolist(), len(expected))
+        same += next((i for i, (a, b) in enumerate(zip(expected, got, strict=True)) if a != b), len(expected))
+        total += len(expected)
+    agreement = same / total if total else 1.0
+    context.metric("verify.greedy_tokens", agreement)
+    if agreement < 1 and dtype == "float32":
+        complain(f"only {same} of {total} greedy tokens are the model's own", config.verify, context)
+    return round(agreement, 3)
+
+
+@torch.no_grad()
+def greedy(model: Any, prompt: torch.Tensor, new_tokens: int) -> list[int]:
+    """The model's own most likely tokens, by transformers and its own cache, whatever its generation settings say."""
+    prompt = prompt.to(model.device)
+    past, tokens, made = None, prompt, []
+    for _ in range(new_tokens):
+        outputs = model(input_ids=tokens, past_key_values=past, use_cache=True)
+        past = outputs.past_key_values
+        tokens = outputs.logits[:, -1].argmax(-1, keepdim=True)
+        made.append(int(tokens))
+    return made

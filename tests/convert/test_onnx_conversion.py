@@ -1,0 +1,115 @@
+"""OnnxConversion on tiny models: what is written, and that it is the model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from olive_like.artifacts import OnnxModel
+from olive_like.passes.base import Context
+from olive_like.passes.convert.onnx_conversion import OnnxConversion
+from tests import tiny_models
+
+pytestmark = pytest.mark.heavy
+
+
+class Events(list):  # type: ignore[type-arg]
+    def metric(self, name: str) -> float:
+        return next(event["value"] for kind, event in self if kind == "metric" and event["name"] == name)
+
+    def texts(self, kind: str) -> list[str]:
+        return [event["text"] for k, event in self if k == kind]
+
+
+def convert(model: Any, output: Path, events: Events | None = None, **settings: Any) -> OnnxModel:
+    output.mkdir(parents=True)
+    events = events if events is not None else Events()
+    context = Context(output=output, scratch=output.parent, emit=lambda kind, data: events.append((kind, dict(data))))
+    result = OnnxConversion().apply([model], OnnxConversion.Config(**settings), context)
+    assert isinstance(result, OnnxModel)
+    return result
+
+
+def test_a_language_model_with_its_cache(tmp_path: Path) -> None:
+    events = Events()
+    result = convert(tiny_models.tiny_llama(tmp_path / "in"), tmp_path / "out", events, verify_tokens=32)
+    names = [value["name"] for value in result.attributes["io"]["inputs"]]
+    assert names == [
+        "input_ids", "attention_mask", "position_ids",
+        "past_key_values.0.key", "past_key_values.0.value", "past_key_values.1.key", "past_key_values.1.value",
+    ]  # fmt: skip
+    assert result.attributes["kv_cache"]["layers"] == 2
+    assert result.attributes["verified"]["greedy_tokens"] == 1.0
+    assert events.metric("verify.max_abs_diff") < 1e-5
+    files = {path.name for path in result.path.iterdir()}
+    assert files == {
+        "model.onnx", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+        "chat_template.jinja",
+    }  # fmt: skip
+
+
+def test_nothing_of_this_machine_is_in_the_graph(tmp_path: Path) -> None:
+    result = convert(tiny_models.tiny_llama(tmp_path / "in"), tmp_path / "out", verify="off")
+    raw = result.file.read_bytes()
+    assert b"site-packages" not in raw
+    assert str(tmp_path).encode() not in raw
+    assert b"/model/layers.1/self_attn/q_proj/MatMul" in raw
+    assert "model.layers.1.self_attn.q_proj.weight" in {t.name for t in onnx.load(result.file).graph.initializer}
+
+
+def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
+    model = tiny_models.tiny_vit(tmp_path / "in")
+    first, second = (convert(model, tmp_path / name, verify="off").file.read_bytes() for name in ("one", "two"))
+    assert first == second
+
+
+@pytest.mark.parametrize("dynamo", [None, True])
+def test_a_text_encoder_by_either_exporter(tmp_path: Path, dynamo: bool | None) -> None:
+    events = Events()
+    result = convert(tiny_models.tiny_bert(tmp_path / "in"), tmp_path / "out", events, use_dynamo_exporter=dynamo)
+    assert result.attributes["io"]["inputs"][0]["shape"] == ["batch_size", "sequence_length"]
+    assert result.attributes["io"]["outputs"] == [{"name": "logits", "dtype": "float", "shape": ["batch_size", 2]}]
+    assert events.metric("verify.max_abs_diff") < 1e-5
+
+
+def test_a_bare_encoder_gives_its_hidden_states(tmp_path: Path) -> None:
+    result = convert(tiny_models.tiny_bert(tmp_path / "in", labels=None), tmp_path / "out")
+    outputs = {value["name"]: value["shape"] for value in result.attributes["io"]["outputs"]}
+    assert outputs["last_hidden_state"] == ["batch_size", "sequence_length", 64]
+
+
+@pytest.mark.parametrize(("dtype", "onnx_type"), [("float16", 10), ("bfloat16", 16)])
+def test_other_types(tmp_path: Path, dtype: str, onnx_type: int) -> None:
+    events = Events()
+    result = convert(tiny_models.tiny_bert(tmp_path / "in"), tmp_path / "out", events, torch_dtype=dtype)
+    types = {tensor.data_type for tensor in onnx.load(result.file).graph.initializer if np.prod(tensor.dims) > 64}
+    assert types == {onnx_type}
+    assert bool(events.texts("note")) == (dtype == "bfloat16")
+
+
+def test_fixed_shapes(tmp_path: Path) -> None:
+    model = tiny_models.tiny_bert(tmp_path / "in")
+    result = convert(model, tmp_path / "out", dynamic=False, fixed_sequence_length=16)
+    assert {tuple(value["shape"]) for value in result.attributes["io"]["inputs"]} == {(1, 16)}
+
+
+def test_external_data_on_request(tmp_path: Path) -> None:
+    model = tiny_models.tiny_llama(tmp_path / "in")
+    settings = {"save_as_external_data": True, "external_data_name": "weights.pb"}
+    result = convert(model, tmp_path / "out", **settings)
+    assert (result.path / "weights.pb").stat().st_size > 10 * result.file.stat().st_size / 11
+    assert json.loads((result.path / "config.json").read_text())["model_type"] == "llama"
+
+
+def test_an_old_opset_is_left_to_torchscript(tmp_path: Path) -> None:
+    result = convert(tiny_models.tiny_llama(tmp_path / "in"), tmp_path / "out", target_opset=17)
+    assert next(o.version for o in onnx.load(result.file).opset_import if o.domain == "") == 17
+
+
+def test_torchscript_beyond_its_newest_opset_is_a_problem() -> None:
+    assert OnnxConversion.problems(OnnxConversion.Config(use_dynamo_exporter=False, target_opset=21), [])
