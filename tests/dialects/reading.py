@@ -7,7 +7,10 @@ from textwrap import dedent
 from typing import Any
 
 from olive_like.diagnostics import Diagnostic
+from olive_like.workflow.builder import copied
 from olive_like.workflow.dialects import Report, translate
+from olive_like.workflow.dialects.rules import apply
+from olive_like.workflow.dialects.signs import is_foreign
 from olive_like.workflow.loader import loads
 from olive_like.workflow.located import plain
 
@@ -19,6 +22,10 @@ def read_text(text: str) -> tuple[Any, list[Diagnostic]]:
     loaded = loads(dedent(text), "w.yaml")
     assert loaded.tree is not None, loaded.diagnostics
     report = Report("w.yaml")
+    if not is_foreign(loaded.tree):  # then the rules themselves would do nothing either
+        untouched = copied(loaded.tree)
+        assert plain(apply(untouched, report)) == plain(loaded.tree)
+        assert not report.diagnostics
     tree = translate(loaded.tree, report)
     return plain(tree), report.diagnostics
 

@@ -8,6 +8,7 @@ accepted with a note because nothing depends on it here, or named as not availab
 from __future__ import annotations
 
 from olive_like.workflow.dialects.report import Report
+from olive_like.workflow.dialects.signs import is_foreign
 from olive_like.workflow.located import LocatedDict
 
 __all__ = ["Report", "translate"]
@@ -15,6 +16,8 @@ __all__ = ["Report", "translate"]
 
 def translate(tree: LocatedDict, report: Report) -> LocatedDict:
     """The tree in this engine's own form; files that are in it already stay as they are."""
+    if not is_foreign(tree):
+        return tree
     from olive_like.workflow.dialects.rules import apply
 
     return apply(tree, report)

@@ -8,9 +8,9 @@ from pydantic import BaseModel
 
 from olive_like.passes.base import Pass
 from olive_like.workflow.builder import copied
-from olive_like.workflow.dialects.data import data_sets
 from olive_like.workflow.dialects.passes import class_of, each_pass, settings_of
 from olive_like.workflow.dialects.report import Report, at_key
+from olive_like.workflow.dialects.signs import unnamed_data_set
 from olive_like.workflow.dialects.tree import take
 from olive_like.workflow.located import LocatedDict
 
@@ -102,18 +102,13 @@ def _give(tree: LocatedDict, key: str, space: Any, spaces: LocatedDict) -> bool:
 
 
 def _train_data(tree: LocatedDict, report: Report) -> None:
-    """A pass that trains and names no data takes the one data set that there is."""
-    if "data_configs" not in tree:
+    """Passes that train and name no data take the one data set that there is, if nothing else does."""
+    name = unnamed_data_set(tree)
+    if name is None:
         return
-    sets = data_sets(tree["data_configs"])
-    if len(sets) != 1:
-        return
-    name, config = sets[0]
     for field, step in each_pass(tree):
-        if any("train_data_config" in settings for settings in settings_of(step)):
-            continue
         if _has(class_of(step), "train_data_config"):
-            settings_of(step)[-1].put("train_data_config", name, step.mark, config.mark)
+            settings_of(step)[-1].put("train_data_config", name, step.mark, at_key(tree, "data_configs"))
             report.add(
                 "OL350",
                 f"no data is named for {field.removeprefix('passes.')}: it trains on {name}, the only data set",
