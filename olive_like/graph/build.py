@@ -92,11 +92,8 @@ class _Builder:
                 self.problems.add("OL208", f"{name} takes `{SOURCE}`, and the workflow has none", ("passes", name))
             elif source != SOURCE and source not in self.workflow.passes:
                 near = did_you_mean(source, [*self.workflow.passes, SOURCE])
-                self.problems.add("OL201", f"there is no pass `{source}`", self._input_loc(name, index), near)
-
-    def _input_loc(self, name: str, index: int) -> tuple[Any, ...]:
-        many: tuple[Any, ...] = ("passes", name, "inputs", index)
-        return many if self.workflow.mark(many) != self.workflow.mark(many[:2]) else ("passes", name, "input")
+                written_at = self.workflow.passes[name].input_locs[index]
+                self.problems.add("OL201", f"there is no pass `{source}`", written_at, near)
 
     def _system(self, written: str | None) -> str:
         system = written or self.workflow.system or "local"

@@ -43,6 +43,8 @@ class Sections:
         self._search()
         self._outputs()
         self._references()
+        for section in ("data_configs", "systems", "evaluators"):
+            self.values[section] = {name: part for name, part in self.values[section].items() if part is not None}
         return self.values
 
     # -- helpers -----------------------------------------------------------------------------------
@@ -254,6 +256,7 @@ class Sections:
         value = self.tree.get("outputs")
         if value is None:
             return
+        pairs: list[tuple[Any, Any, Loc]]
         if isinstance(value, (list, tuple)):
             pairs = [(item, item, ("outputs", index)) for index, item in enumerate(value)]
         else:
@@ -269,33 +272,36 @@ class Sections:
             passes = self.tree.get("passes")
             if isinstance(passes, dict) and target not in passes and target != "input_model":
                 self.problems.add("OL110", f"there is no pass {target!r}", loc, did_you_mean(target, passes))
-            outputs[name] = target
-        self.values["outputs"] = outputs
+            else:
+                outputs[name] = target
+        if len(outputs) == len(pairs):
+            self.values["outputs"] = outputs
 
     # -- names -------------------------------------------------------------------------------------
 
-    def refer(self, section: str, name: str, loc: Loc) -> None:
-        """Note a name that refers to nothing."""
+    def refer(self, section: str, name: str, loc: Loc) -> bool:
+        """Whether a name refers to something that can be used; note one that refers to nothing."""
         known = self.values.get(section) or {}
         if name in known:
-            return
+            return known[name] is not None
         what = {"systems": "system", "evaluators": "evaluator", "data_configs": "data set"}[section]
         if section == "systems" and _is_system_type(name):
-            return
+            return True
         hint = did_you_mean(name, known) or f"`{section}:` has {'no entries' if not known else 'no such entry'}."
         self.problems.add("OL110", f"there is no {what} {name!r}", loc, hint)
+        return False
 
     def _references(self) -> None:
         if self.values.get("system"):
             self.refer("systems", self.values["system"], ("system",))
-        if self.values.get("evaluator"):
-            self.refer("evaluators", self.values["evaluator"], ("evaluator",))
+        if self.values.get("evaluator") and not self.refer("evaluators", self.values["evaluator"], ("evaluator",)):
+            del self.values["evaluator"]
         for name, evaluator in self.values["evaluators"].items():
             for index, metric in enumerate(evaluator.metrics if evaluator else ()):
-                if isinstance(metric.data_config, str):
-                    self.refer(
-                        "data_configs", metric.data_config, ("evaluators", name, "metrics", index, "data_config")
-                    )
+                loc: Loc = ("evaluators", name, "metrics", index, "data_config")
+                named = metric.data_config
+                if isinstance(named, str) and not self.refer("data_configs", named, loc):
+                    self.values["evaluators"][name] = None
 
 
 def _is_system_type(name: str) -> bool:

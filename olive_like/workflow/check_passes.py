@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -11,7 +11,7 @@ from olive_like.data.config import DataConfig
 from olive_like.passes import registry
 from olive_like.workflow.entries import PassEntry
 from olive_like.workflow.located import Loc, plain
-from olive_like.workflow.spaces import BadSpace, Space, find_spaces, parse_space, with_value
+from olive_like.workflow.spaces import CANDIDATE_KEYS, BadSpace, Space, find_spaces, parse_space, with_value, without
 
 if TYPE_CHECKING:
     from olive_like.passes.base import Pass
@@ -22,7 +22,7 @@ RESERVED = ("type", "input", "inputs", "system", "evaluator", "config")
 
 def check_passes(sections: Sections) -> None:
     """Build the entries of `passes:`."""
-    found: dict[str, PassEntry | None] = {}
+    found: dict[str, PassEntry] = {}
     for name, value in (sections.mapping(sections.tree.get("passes"), ("passes",)) or {}).items():
         loc: Loc = ("passes", name)
         sections.check_name(name, loc)
@@ -38,24 +38,22 @@ def check_passes(sections: Sections) -> None:
     sections.values["passes"] = found
 
 
-def _alternatives(sections: Sections, name: str, values: Any, loc: Loc) -> PassEntry | None:
+def _alternatives(sections: Sections, name: str, values: Any, loc: Loc) -> PassEntry:
     from dataclasses import replace
 
     if not values:
         sections.problems.add("OL102", f"the list of alternatives of {name!r} is empty", loc)
-        return None
-    entries = [_entry(sections, name, value, (*loc, index)) for index, value in enumerate(values)]
-    first, *others = entries
-    return replace(first, alternatives=tuple(filter(None, others))) if first else None
+        return _broken(name, None, None, _Inputs(), loc)
+    first, *others = (_entry(sections, name, value, (*loc, index)) for index, value in enumerate(values))
+    return replace(first, alternatives=tuple(others))
 
 
-def _entry(sections: Sections, name: str, value: Any, loc: Loc) -> PassEntry | None:
+def _entry(sections: Sections, name: str, value: Any, loc: Loc) -> PassEntry:
     if value is None:
         sections.problems.add("OL102", "a pass needs a `type`", loc, key=True)
-        return None
     entry = sections.mapping(value, loc)
     if entry is None:
-        return None
+        return _broken(name, None, None, _Inputs(), loc)
     inputs = _inputs(sections, entry, loc)
     system = sections.text(entry.get("system"), (*loc, "system"))
     if system is not None:
@@ -64,7 +62,7 @@ def _entry(sections: Sections, name: str, value: Any, loc: Loc) -> PassEntry | N
     kind = sections.type_of(entry, loc, "a pass", registry.names)
     cls = _class(sections, kind, loc) if kind is not None else None
     if cls is None or kind is None:
-        return None
+        return _broken(name, kind, None, inputs, loc)
     if not cls.available():
         from olive_like.workflow.dialects.unavailable import hint_for
 
@@ -72,17 +70,26 @@ def _entry(sections: Sections, name: str, value: Any, loc: Loc) -> PassEntry | N
         sections.problems.add("OL302", message, (*loc, "type"), hint_for(cls.__name__))
     settings = {key: item for key, item in entry.items() if key not in RESERVED}
     sections.nested(entry, settings, loc)
-    spaces = _spaces(sections, settings, loc, "config" if isinstance(entry.get("config"), dict) else None)
+    spaces = _spaces(sections, settings, loc)
     point: Mapping[str, Any] = settings
     for path, space in spaces.items():
         point = with_value(point, path, space.first)
     config = _config(sections, cls, point, loc, spaces)
-    if config is None:
-        return None
-    _data_references(sections, config, loc)
     proper = registry.entry(kind).name
+    if config is None or not _data_references(sections, config, loc):
+        return _broken(name, proper, cls, inputs, loc)
     return PassEntry(
-        name, proper, cls, config, plain(point), inputs, system, evaluator, {p: s for p, s in spaces.items()}, (), loc
+        name=name,
+        type=proper,
+        cls=cls,
+        config=config,
+        settings=plain(point),
+        inputs=inputs.names,
+        input_locs=inputs.locs,
+        system=system,
+        evaluator=evaluator,
+        spaces=spaces,
+        loc=loc,
     )
 
 
@@ -102,19 +109,26 @@ def _class(sections: Sections, kind: str, loc: Loc) -> type[Pass] | None:
         return None
 
 
-def _inputs(sections: Sections, entry: Mapping[str, Any], loc: Loc) -> tuple[str, ...] | None:
+class _Inputs(NamedTuple):
+    """The inputs of a pass and where each is written."""
+
+    names: tuple[str, ...] | None = None
+    locs: tuple[Loc, ...] = ()
+
+
+def _inputs(sections: Sections, entry: Mapping[str, Any], loc: Loc) -> _Inputs:
     given = [key for key in ("input", "inputs") if entry.get(key) is not None]
     if not given:
-        return None
+        return _Inputs()
     if len(given) == 2:
         sections.problems.add("OL106", "`input` and `inputs` exclude each other", (*loc, "inputs"), key=True)
     value, where = entry[given[0]], (*loc, given[0])
     if isinstance(value, str):
-        return (value,)
+        return _Inputs((value,), (where,))
     if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
-        return tuple(value)
+        return _Inputs(tuple(value), tuple((*where, index) for index in range(len(value))))
     sections.problems.add("OL103", f"`{given[0]}` takes the name of a pass, or a list of names", where)
-    return None
+    return _Inputs()
 
 
 def _evaluator(sections: Sections, value: Any, loc: Loc) -> Any:
@@ -122,12 +136,11 @@ def _evaluator(sections: Sections, value: Any, loc: Loc) -> Any:
     if value is None:
         return None
     if isinstance(value, str):
-        sections.refer("evaluators", value, where)
-        return value
+        return value if sections.refer("evaluators", value, where) else None
     return sections.evaluator(value, where)
 
 
-def _spaces(sections: Sections, settings: Mapping[str, Any], loc: Loc, nested: str | None) -> dict[Loc, Space]:
+def _spaces(sections: Sections, settings: Mapping[str, Any], loc: Loc) -> dict[Loc, Space]:
     found = {}
     for path, value in find_spaces(settings):
         try:
@@ -141,51 +154,87 @@ def _config(
     sections: Sections, cls: type[Pass], point: Mapping[str, Any], loc: Loc, spaces: Mapping[Loc, Space]
 ) -> Any:
     """The settings as the pass's own model, every candidate of every space tried on it."""
-    bad_spaces = [path for path, _ in find_spaces(point)]
-    if bad_spaces:
-        return None
+    unusable = [path for path, _ in find_spaces(point)]
+    for path in unusable:
+        point = without(point, path)
     settings = sections.expanded(cls.Config, plain(point), loc)
     context = {"base_dir": sections.base_dir}
     result = None
     try:
         result = cls.Config.model_validate(settings, context=context)
     except ValidationError as error:
-        _report(sections, error, cls, settings, loc)
+        _report(sections, error, cls, settings, loc, spaces, unusable)
     for path, space in spaces.items():
-        for candidate in space.candidates()[1:]:
+        for index, candidate in enumerate(space.candidates()[1:], 1):
             trial = with_value(settings, path, plain(candidate))
             try:
                 cls.Config.model_validate(trial, context=context)
             except ValidationError as error:
-                place = _place(sections, loc, path)
+                place = _place(sections, loc, path, index)
                 sections.problems.add_validation(error, (), cls.Config, trial, RESERVED, only=path, shown_at=place)
-    return result
+    return None if unusable else result
 
 
-def _report(sections: Sections, error: ValidationError, cls: type[Pass], settings: Any, loc: Loc) -> None:
+def _report(
+    sections: Sections,
+    error: ValidationError,
+    cls: type[Pass],
+    settings: Any,
+    loc: Loc,
+    spaces: Mapping[Loc, Space],
+    unusable: list[Loc],
+) -> None:
     from olive_like.workflow.validation import explained
 
     for found in explained(error, cls.Config, settings, RESERVED):
-        place = _place(sections, loc, found.path)
+        if found.code == "OL102" and found.path in unusable:
+            continue
+        place = _place(sections, loc, found.path, 0 if found.path in spaces else None)
         sections.problems.add(found.code, found.message, place, found.hint, key=found.at_key)
 
 
-def _place(sections: Sections, loc: Loc, path: Loc) -> Loc:
-    """Where a setting is written: beside the type, or under `config`."""
-    entry = sections.tree
+def _place(sections: Sections, loc: Loc, path: Loc, candidate: int | None = None) -> Loc:
+    """Where a setting is written: beside the type, or under `config`; of a space the place of one candidate."""
+    entry: Any = sections.tree
     for part in loc:
-        entry = entry[part]  # type: ignore[index]
+        entry = entry[part]
     inner = entry.get("config")
     if path and isinstance(inner, dict) and path[0] in inner:
-        return (*loc, "config", *path)
-    return (*loc, *path)
+        loc, entry = (*loc, "config"), inner
+    place = (*loc, *path)
+    if candidate is None:
+        return place
+    for part in path:
+        entry = entry[part]
+    values = next((key for key in CANDIDATE_KEYS if isinstance(entry.get(key), (list, tuple))), None)
+    return (*place, values, candidate) if values else place
 
 
-def _data_references(sections: Sections, config: Any, loc: Loc) -> None:
-    for field in data_fields(type(config)):
-        value = getattr(config, field)
-        if isinstance(value, str):
-            sections.refer("data_configs", value, _place(sections, loc, (field,)))
+def _data_references(sections: Sections, config: Any, loc: Loc) -> bool:
+    named = {field: value for field in data_fields(type(config)) if isinstance(value := getattr(config, field), str)}
+    found = [sections.refer("data_configs", name, _place(sections, loc, (field,))) for field, name in named.items()]
+    return all(found)
+
+
+def _broken(name: str, kind: str | None, cls: type[Pass] | None, inputs: _Inputs, loc: Loc) -> PassEntry:
+    """What keeps the place of a pass that cannot be used, so that the graph around it can still be checked."""
+    from olive_like.artifacts import Artifact
+    from olive_like.passes.base import Pass, PassConfig
+
+    promises: dict[str, Any] = {"accepts": Artifact, "produces": Artifact, "arity": (0, None)}
+    if cls is not None:
+        promises = {promise: getattr(cls, promise) for promise in promises}
+    return PassEntry(
+        name=name,
+        type=kind or "",
+        cls=type("Broken", (Pass,), promises),
+        config=PassConfig(),
+        settings={},
+        inputs=inputs.names,
+        input_locs=inputs.locs,
+        loc=loc,
+        broken=True,
+    )
 
 
 def data_fields(config: type[Any]) -> tuple[str, ...]:

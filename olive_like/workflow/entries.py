@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ class SystemEntry:
 
     name: str
     type: str  # the registered name
-    cls: type[System]
+    cls: builtins.type[System]
     config: SystemConfig
 
 
@@ -35,12 +36,14 @@ class PassEntry:
 
     name: str
     type: str  # the registered name
-    cls: type[Pass]
+    cls: builtins.type[Pass]
     config: PassConfig
     settings: Mapping[str, Any]  # as written, with first points in place of spaces
     inputs: tuple[str, ...] | None = None  # None: it follows the pass above it
+    input_locs: tuple[Loc, ...] = ()  # where each of them is written
     system: str | None = None
     evaluator: str | Evaluator | None = None
     spaces: Mapping[Loc, Space] = field(default_factory=dict)
     alternatives: tuple[PassEntry, ...] = ()  # further entries of a list under the same name
     loc: Loc = ()  # where it is written
+    broken: bool = False  # something about it is wrong: it only keeps its place in a draft

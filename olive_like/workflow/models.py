@@ -31,9 +31,7 @@ class HfModel(InputModel):
 
     type: ClassVar[str] = "HfModel"
     model_path: Name = Field(..., description="A local folder, or a name on the hub.")
-    task: str | None = Field(
-        None, description="What the model is for, `text-generation` say; default: from its config."
-    )
+    task: str | None = Field(None, description="What it is for, `text-generation` say; default: from its config.")
     load_kwargs: dict[str, Any] = Field({}, description="Arguments of `from_pretrained`: dtype, trust_remote_code …")
     adapter_path: Name | None = Field(None, description="A peft adapter over the model: a local folder or a hub name.")
     revision: str | None = Field(None, description="Branch, tag or commit on the hub.")
@@ -117,4 +115,4 @@ def local_path(name: str | None, base_dir: Path) -> Path | None:
 
 def can_only_be_local(name: str) -> bool:
     """Whether a name cannot be one on the hub: `./x`, `a/b/c`, `x.onnx`."""
-    return name.startswith((".", "~", "/")) or name.count("/") > 1 or name.endswith("/") or name.endswith(".onnx")
+    return name.startswith((".", "~", "/")) or name.count("/") > 1 or name.endswith(("/", ".onnx"))

@@ -40,15 +40,15 @@ def read(source: Source, overrides: Sequence[str] = (), base_dir: str | os.PathL
     `overrides` are `passes.lora.r=8` and the like; `base_dir` is what relative paths count from
     (default: the file's folder, for anything else the current one).
     """
+    diagnostics: list[Diagnostic] = []
     if isinstance(source, Workflow):
         if not overrides:
             return ReadResult(source, source.warnings, source)
         if source.tree is None:
             raise ValueError("a Workflow made of parts takes no overrides: change the parts")
-        tree, file, diagnostics = located(source.tree), source.file, []
-        base = source.base_dir
+        tree, file, base = located(source.tree), source.file, source.base_dir
     elif isinstance(source, dict):
-        tree, file, diagnostics = located(source), None, []
+        tree, file = located(source), None
         base = Path(base_dir or Path.cwd()).absolute()
     else:
         file = os.fspath(source)

@@ -114,6 +114,10 @@ class Workflow(Settings):
         """A path of the workflow, absolute."""
         return self._base_dir / os.path.expanduser(path)
 
+    def with_passes(self, passes: dict[str, PassEntry]) -> Workflow:
+        """The same workflow with other passes."""
+        return self.model_copy(update={"passes": passes})
+
     def mark(self, loc: Sequence[str | int], *, key: bool = False) -> Mark | None:
         """Where something is written."""
         return find_mark(self._tree, loc, key=key)

@@ -24,6 +24,7 @@ _TYPES = {
 }
 _LONG = frozenset({"type", "low", "high", "min", "max", "log", "step", "values", "choices", "support"})
 _VALUES = ("values", "choices", "support")
+CANDIDATE_KEYS = ("choice", "int", "float", *_VALUES)
 
 
 class BadSpace(ValueError):
@@ -117,9 +118,7 @@ def _range(kind: str, low: Any, high: Any, log: Any, step: Any) -> Space:
     if log and low <= 0:
         raise BadSpace("a space with `log: true` must begin above 0")
     if step is not None and (isinstance(step, bool) or not isinstance(step, number) or step <= 0):
-        raise BadSpace(
-            "`step` must be a number above 0" if kind == "float" else "`step` must be a whole number above 0"
-        )
+        raise BadSpace(f"`step` must be a {'whole ' if kind == 'int' else ''}number above 0")
     if step is not None and log:
         raise BadSpace("`step` and `log` do not go together")
     if kind == "int":
@@ -143,3 +142,11 @@ def with_value(settings: Mapping[str, Any], path: Loc, value: Any) -> dict[str, 
     key = str(path[0])
     copy[key] = value if len(path) == 1 else with_value(settings[key], path[1:], value)
     return copy
+
+
+def without(settings: Mapping[str, Any], path: Loc) -> dict[str, Any]:
+    """A copy of the settings with one value left out."""
+    key = str(path[0])
+    if len(path) == 1:
+        return {name: value for name, value in settings.items() if name != key}
+    return {**settings, key: without(settings[key], path[1:])}

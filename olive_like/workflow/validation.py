@@ -206,7 +206,7 @@ def _step(annotation: Any, part: str | int) -> Iterator[Any]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         for name, info in annotation.model_fields.items():
             alias = info.validation_alias
-            if part == name or part == alias or part in getattr(alias, "choices", ()):
+            if part in (name, alias, *getattr(alias, "choices", ())):
                 yield info.annotation
         return
     origin, arguments = get_origin(annotation), get_args(annotation)

@@ -1,0 +1,73 @@
+"""Whether the local files that a workflow names are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from olive_like.marks import marked_files
+from olive_like.workflow.located import Loc
+from olive_like.workflow.problems import Problems
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from olive_like.diagnostics import Diagnostic
+    from olive_like.workflow.schema import Workflow
+
+
+def missing_files(workflow: Workflow) -> list[Diagnostic]:
+    """A diagnostic for every local file or folder that is named and not there."""
+    problems = Problems(workflow.tree, workflow.file)
+    _model(workflow, problems)
+    for config, loc in _configs(workflow):
+        for file in marked_files(config):
+            if not file.path.exists():
+                kind = "script" if file.code else "file"
+                problems.add("OL401", f"there is no {kind} {file.path}", _loc_of(loc, file.field), _beside(file.path))
+    return problems.found
+
+
+def _model(workflow: Workflow, problems: Problems) -> None:
+    model = workflow.input_model
+    if model is None:
+        return
+    for field in ("model_path", "adapter_path"):
+        name = getattr(model, field, None)
+        path = model.folder(workflow.base_dir) if field == "model_path" else model.adapter(workflow.base_dir)  # type: ignore[attr-defined]
+        if name and path is not None and not path.exists():
+            message = f"there is no model at {path}"
+            problems.add("OL402", message, ("input_model", field), _beside(path))
+
+
+def _configs(workflow: Workflow) -> Iterator[tuple[BaseModel, Loc]]:
+    if workflow.input_model is not None:
+        yield workflow.input_model, ("input_model",)
+    for name, data in workflow.data_configs.items():
+        yield data, ("data_configs", name)
+    for name, evaluator in workflow.evaluators.items():
+        yield evaluator, ("evaluators", name)
+    for name, entry in workflow.passes.items():
+        yield entry.config, ("passes", name)
+
+
+def _loc_of(loc: Loc, field: str) -> Loc:
+    """`files[2]` and `data.source` as parts of a path."""
+    parts: list[str | int] = []
+    for part in field.replace("[", ".[").split("."):
+        parts.append(int(part[1:-1]) if part.startswith("[") and part[1:-1].isdigit() else part)
+    return (*loc, *parts)
+
+
+def _beside(path: Path) -> str:
+    """A file of nearly the same name in the same folder, or where the path breaks off."""
+    from olive_like.diagnostics.nearest import nearest
+
+    parent = path.parent
+    if not parent.is_dir():
+        while not parent.is_dir():
+            parent = parent.parent
+        return f"The path exists up to {parent}."
+    near = nearest(path.name, (entry.name for entry in list(parent.iterdir())[:1000]))
+    return f"Did you mean `{near}`?" if near else "Relative paths count from the folder of the workflow file."
