@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup test test-fast lint clean
+.PHONY: setup test test-fast lint recipes clean
 
 setup: $(VENV)/.ready
 
@@ -22,6 +22,10 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Checks every workflow file below DIR and says what the others lack: make recipes DIR=path
+recipes: setup
+	$(BIN)/python benchmarks/recipes.py $(DIR)
 
 clean:
 	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache
