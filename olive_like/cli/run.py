@@ -1,0 +1,117 @@
+"""`olive-like run`: run a workflow."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from olive_like.errors import WorkflowError
+
+if TYPE_CHECKING:
+    from olive_like.api import RunResult
+    from olive_like.engine.cancel import CancelHandle
+
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", nargs="?", help="workflow file, YAML or JSON")
+    parser.add_argument("--config", metavar="FILE", help="the same")
+    parser.add_argument("--jobs", type=_positive, metavar="N", help="passes that may run side by side")
+    parser.add_argument("--output-path", metavar="DIR", help="where outputs are put, in place of output_dir")
+    parser.add_argument("--cache-dir", metavar="DIR", help="the cache folder, in place of the default one")
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--until", metavar="PASS", help="leave out what this pass does not need")
+    parser.add_argument("--only", metavar="PASS", help="run this pass alone; what it needs must be in the cache")
+    parser.add_argument("--fail-fast", action="store_true", help="stop everything at the first failed pass")
+    parser.add_argument("--retries", type=int, default=0, metavar="N", help="tries again when a worker is lost")
+    parser.add_argument("--timeout", type=float, metavar="S", help="seconds that a pass may take")
+    parser.add_argument("--in-process", action="store_true", help="no worker processes: for debuggers")
+    locking = parser.add_mutually_exclusive_group()
+    locking.add_argument("--lock", action="store_true", help="write FILE.lock after the run")
+    locking.add_argument("--locked", action="store_true", help="refuse to run if anything differs from FILE.lock")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def execute(args: argparse.Namespace) -> int:
+    file = args.file or args.config
+    if file is None or (args.file and args.config):
+        raise WorkflowError("name one workflow file", "olive-like run FILE")
+    from olive_like.api import run
+    from olive_like.engine.cancel import CancelHandle, Interrupted
+    from olive_like.engine.progress import progress
+
+    cancel = CancelHandle()
+    try:
+        with _signals(cancel) as caught, progress(quiet=args.json) as listener:
+            result = run(
+                file,
+                overrides=args.overrides,
+                jobs=args.jobs,
+                until=args.until,
+                only=args.only,
+                output_dir=args.output_path,
+                cache_dir=args.cache_dir,
+                in_process=args.in_process,
+                fail_fast=args.fail_fast,
+                retries=args.retries,
+                timeout=args.timeout,
+                lock=args.lock,
+                locked=args.locked,
+                on_event=listener,
+                cancel=cancel,
+            )
+    except Interrupted:
+        print("interrupted", file=sys.stderr)
+        return 128 + caught[0]
+    _show(result, args.json)
+    return 128 + caught[0] if caught and result.status == "interrupted" else 0 if result.ok else 1
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def _show(result: RunResult, as_json: bool) -> None:
+    if as_json:
+        import json
+
+        json.dump(result.to_json(), sys.stdout)
+        print()
+        return
+    from olive_like.engine.summary import summarise
+
+    print(summarise(result.to_json(), str(result.folder)))
+
+
+@contextmanager
+def _signals(cancel: CancelHandle) -> Iterator[list[int]]:
+    """Signals end the run: at once where it can be dropped, otherwise by ending the workers first."""
+    from olive_like.engine.cancel import Interrupted
+
+    caught: list[int] = []
+
+    def handler(number: int, _: Any) -> None:
+        caught.append(number)
+        cancel.cancel(f"interrupted by {signal.Signals(number).name}")
+        if not cancel.served:
+            raise Interrupted(cancel.reason)
+
+    old: dict[int, Callable[..., Any] | int | None] = {}
+    for name in _SIGNALS:
+        number = getattr(signal, name, None)
+        # nohup has SIGHUP ignored, and means it
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            old[number] = signal.signal(number, handler)
+    try:
+        yield caught
+    finally:
+        for number, previous in old.items():
+            signal.signal(number, previous)

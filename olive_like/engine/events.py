@@ -1,0 +1,97 @@
+"""The record of a run: an append-only log of events, from which everything that is shown is drawn."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from olive_like.redact import Redactor
+
+Listener = Callable[[dict[str, Any]], None]
+
+# What is said about a node while it runs; the others are said once.
+WHILE_RUNNING = ("progress", "metric", "note", "warning")
+
+
+class RunLog:
+    """Writes the folder of one run.
+
+    `events.jsonl` has every event, `run.json` the summary, `plan.json` the plan, `logs/` what each pass
+    printed, `metrics.jsonl` the progress of every training pass. Nothing in it has a secret.
+    """
+
+    def __init__(self, folder: Path, run: str, redactor: Redactor, listener: Listener | None = None) -> None:
+        self.folder = folder
+        self.run = run
+        self.redactor = redactor
+        self._listener = listener
+        (folder / "logs").mkdir(parents=True, exist_ok=True)
+        self._events = (folder / "events.jsonl").open("a", encoding="utf-8")
+        self._metrics: dict[str, IO[str]] = {}
+
+    def emit(self, kind: str, node: str | None = None, /, **values: Any) -> None:
+        """Say something about the run, or about one of its nodes."""
+        event: dict[str, Any] = {"time": time.time(), "event": kind}
+        if node is not None:
+            event["pass"] = node
+        event.update(self.redactor.data(values))
+        self._events.write(_line(event))
+        # A reader, or the next run after a crash, sees whole lines at once.
+        self._events.flush()
+        if kind == "progress" and node is not None:
+            self._write_metrics(node, event)
+        if self._listener is not None:
+            self._listener(event)
+
+    def write(self, name: str, document: Mapping[str, Any]) -> None:
+        """Write one of the run's JSON files as a whole."""
+        write_json(self.folder / name, self.redactor.data(document))
+
+    def log_path(self, node: str) -> Path:
+        """Where what a pass prints goes."""
+        return self.folder / "logs" / f"{safe_name(node)}.log"
+
+    def end_node(self, node: str) -> None:
+        """No more progress comes from this node."""
+        file = self._metrics.pop(node, None)
+        if file is not None:
+            file.close()
+
+    def close(self) -> None:
+        for file in self._metrics.values():
+            file.close()
+        self._events.close()
+
+    def _write_metrics(self, node: str, event: Mapping[str, Any]) -> None:
+        if node not in self._metrics:
+            folder = self.folder / "metrics"
+            folder.mkdir(exist_ok=True)
+            self._metrics[node] = (folder / f"{safe_name(node)}.jsonl").open("a", encoding="utf-8")
+        values = {key: value for key, value in event.items() if key not in ("event", "pass")}
+        self._metrics[node].write(_line(values))
+        self._metrics[node].flush()
+
+
+def _line(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False) + "\n"
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a JSON file so that a reader sees the old one or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def safe_name(node: str) -> str:
+    """A node's name as a file's name."""
+    return "".join(c if c.isalnum() or c in "._-" else "_" for c in node).lstrip(".") or "_"
+
+
+def new_run_id() -> str:
+    """Sorts by time, and two runs of the same second differ."""
+    return time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + "-" + os.urandom(3).hex()

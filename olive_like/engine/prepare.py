@@ -1,0 +1,194 @@
+"""From a request to a run: plan, check what the passes need, lay out where everything goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from olive_like.engine.cancel import CancelHandle
+from olive_like.engine.events import RunLog, new_run_id
+from olive_like.engine.execution import Execution
+from olive_like.engine.limits import Limits
+from olive_like.engine.runner import Finished, Order, carry_out
+from olive_like.errors import WorkflowError
+from olive_like.graph.plan import Plan, PlanNode, Status
+from olive_like.graph.planning import plan_workflow, system_of
+from olive_like.redact import Redactor
+from olive_like.store import Store
+from olive_like.systems.base import Launch
+from olive_like.systems.machine import this_machine
+from olive_like.workflow.schema import Workflow
+
+_OUTPUTS = "outputs"  # beside the workflow's file, where nothing else is said
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asks for besides the workflow."""
+
+    jobs: int | None = None
+    until: str | None = None
+    only: str | None = None
+    output_dir: Path | None = None
+    in_process: bool = False
+    fail_fast: bool = False
+    retries: int = 0
+    timeout: float | None = None
+    locked: bool = False
+    lock: bool = False
+
+
+def execute(
+    workflow: Workflow,
+    store: Store,
+    request: Request,
+    warnings: list[str],
+    on_event: Callable[[dict[str, Any]], None] | None = None,
+    cancel: CancelHandle | None = None,
+) -> Finished:
+    """Plan and run a workflow."""
+    _check_request(workflow, request)
+    plan = plan_workflow(workflow, store, until=request.until, only=request.only)
+    lock = _read_lock(workflow, plan) if request.locked else None
+    if plan.source is None and workflow.input_model is not None:
+        plan = _with_model(workflow, store, request)
+    to_run = [node for node in plan.nodes.values() if node.status is not Status.HIT]
+    launches = _launches(workflow, to_run or plan.nodes.values(), request)
+    _check_needs(workflow, to_run, launches, request)
+    run = new_run_id()
+    redactor = Redactor()
+    log = RunLog(store.layout.runs / run, run, redactor, on_event)
+    store.on_warning = lambda text: log.emit("warning", text=text)
+    execution = Execution(plan, store, log, workflow.seed)
+    order = Order(
+        launches=launches,
+        limits=_limits(request),
+        targets=_targets(workflow, plan, request),
+        workflow=snapshot(workflow),
+        seed=workflow.seed,
+        in_process=request.in_process,
+    )
+    for text in warnings:
+        log.emit("warning", text=text)
+    finished = carry_out(execution, order, cancel or CancelHandle())
+    if finished.status == "ok":
+        if lock is not None:
+            from olive_like.graph import lock as lock_file
+
+            lock_file.check_outputs(digests(execution), lock)
+        if request.lock:
+            _write_lock(workflow, execution)
+    return finished
+
+
+def digests(execution: Execution) -> dict[str, str]:
+    """The digest of every node's result."""
+    return {name: str(execution.known(name).digest) for name, state in execution.states.items() if state.good}
+
+
+def snapshot(workflow: Workflow) -> dict[str, Any]:
+    """The workflow as it was written, overrides included."""
+    return {"file": workflow.file, "content": plain(workflow.tree)}
+
+
+def plain(value: Any) -> Any:
+    """JSON data of whatever a workflow was made of."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
+
+
+def _check_request(workflow: Workflow, request: Request) -> None:
+    if request.jobs is not None and request.jobs < 1:
+        raise WorkflowError(f"jobs must be 1 or more, not {request.jobs}")
+    if (request.lock or request.locked) and workflow.file is None:
+        raise WorkflowError("only a workflow in a file can be locked")
+
+
+def _with_model(workflow: Workflow, store: Store, request: Request) -> Plan:
+    """The input model is named, but not on this machine: bring it, and plan with what it is."""
+    from olive_like.engine.download import download
+
+    download(workflow)
+    plan = plan_workflow(workflow, store, until=request.until, only=request.only)
+    if plan.source is None:
+        raise WorkflowError("the input model was downloaded, but is not to be found in the hub's cache")
+    return plan
+
+
+def _launches(workflow: Workflow, nodes: Iterable[PlanNode], request: Request) -> dict[str, Launch]:
+    launches: dict[str, Launch] = {}
+    for name in {node.node.system for node in nodes}:
+        cls, config = system_of(workflow, name)
+        launches[name] = cls.launch(config, this_machine(), request.jobs)
+    return launches
+
+
+def _check_needs(
+    workflow: Workflow, nodes: Iterable[PlanNode], launches: Mapping[str, Launch], request: Request
+) -> None:
+    """Refuse what could only fail after hours: systems that cannot work here, libraries that are missing."""
+    from olive_like.graph.needs import install_command, needs_of
+
+    for name, launch in launches.items():
+        cls, config = system_of(workflow, name)
+        for trouble in cls.troubles(config, this_machine()):
+            raise WorkflowError(f"the system {name} cannot work here: {trouble.message}", trouble.hint)
+        if request.in_process and (launch.ranks > 1 or launch.command):
+            raise WorkflowError(f"the system {name} starts processes of its own and cannot run in-process")
+    for node in nodes:
+        if launches[node.node.system].command:
+            continue  # another environment, with libraries of its own
+        for missing in needs_of(node.node).missing:
+            raise WorkflowError(
+                f"{node.node.name} ({node.node.pass_name}) needs {missing}, which is not installed",
+                install_command(missing),
+            )
+
+
+def _limits(request: Request) -> Limits:
+    memory = this_machine().memory
+    return Limits(
+        jobs=request.jobs,
+        memory=memory * 9 // 10,
+        keep=memory // 4,
+        fail_fast=request.fail_fast,
+        retries=request.retries,
+        timeout=request.timeout,
+    )
+
+
+def _targets(workflow: Workflow, plan: Plan, request: Request) -> dict[str, Path]:
+    """Where each output goes."""
+    base = request.output_dir or workflow.resolve(workflow.output_dir or _OUTPUTS)
+    names = list(plan.graph.outputs)
+    if workflow.layout == "olive" and len(names) == 1:
+        return {names[0]: base}
+    return {name: base / name for name in names}
+
+
+def _read_lock(workflow: Workflow, plan: Plan) -> Mapping[str, Any]:
+    from olive_like.graph import lock as lock_file
+
+    assert workflow.file is not None
+    lock = lock_file.read(lock_file.lock_path(Path(workflow.file)))
+    lock_file.check_plan(plan, lock)
+    return lock
+
+
+def _write_lock(workflow: Workflow, execution: Execution) -> None:
+    from olive_like.graph import lock as lock_file
+
+    assert workflow.file is not None
+    source = execution.plan.source
+    lock = lock_file.lock_of(
+        {name: state.document for name, state in execution.states.items()},
+        {name: state.key for name, state in execution.states.items()},
+        digests(execution),
+        {"kind": source.kind, "digest": source.digest} if source else None,
+    )
+    lock_file.write(lock, lock_file.lock_path(Path(workflow.file)))

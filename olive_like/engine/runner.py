@@ -1,0 +1,159 @@
+"""One run from plan to delivered outputs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from olive_like.engine.cancel import CancelHandle, Interrupted
+from olive_like.engine.execution import Execution, Outcome
+from olive_like.engine.limits import Limits
+from olive_like.engine.outputs import Output, deliver
+from olive_like.engine.provenance import provenance
+from olive_like.systems.base import Launch
+
+
+@dataclass
+class Order:
+    """What a run is to do besides its plan."""
+
+    launches: Mapping[str, Launch]
+    limits: Limits
+    targets: Mapping[str, Path]  # output name -> folder; empty: nothing is delivered
+    workflow: Mapping[str, Any]  # as written, for the record
+    seed: int = 0
+    in_process: bool = False
+
+
+@dataclass
+class Finished:
+    """How a run ended."""
+
+    status: str  # ok, failed or interrupted
+    execution: Execution
+    outputs: dict[str, Output] = field(default_factory=dict)
+    seconds: float = 0.0
+    reason: str = ""
+
+
+def carry_out(execution: Execution, order: Order, cancel: CancelHandle) -> Finished:
+    """Make what is missing, deliver the outputs, and write all of it down."""
+    log, started = execution.log, time.time()
+    log.write("plan.json", execution.plan.to_json())
+    _write_run(execution, order, "running", started)
+    log.emit("run started", run=log.run, passes=len(execution.states))
+    finished = Finished("failed", execution)
+    try:
+        _make(execution, order, cancel)
+        cancel.check()
+        finished.outputs = _deliver(execution, order, cancel)
+        finished.status = "ok" if all(state.good for state in execution.states.values()) else "failed"
+    except (Interrupted, KeyboardInterrupt) as stop:
+        finished.status, finished.reason = "interrupted", str(stop) or "interrupted"
+        execution.skip_rest(finished.reason)
+        if isinstance(stop, KeyboardInterrupt) and not cancel.requested:
+            raise
+    finally:
+        finished.seconds = time.time() - started
+        log.emit("run ended", status=finished.status, seconds=round(finished.seconds, 6))
+        _write_run(execution, order, finished.status, started, finished)
+        log.close()
+    return finished
+
+
+def _make(execution: Execution, order: Order, cancel: CancelHandle) -> None:
+    """Settle every node. Where all is in the store this starts nothing and imports no machinery."""
+    if execution.plan.all_hits:
+        for state in execution.take_ready():
+            cancel.check()
+            execution.look_up(state)
+    while True:
+        if not execution.finished:
+            _work(execution, order, cancel)
+        if cancel.requested:
+            raise Interrupted(cancel.reason)
+        damaged = [name for name in _wanted(execution) if not execution.verify(name)]
+        if not damaged:
+            return
+        for name in damaged:
+            execution.reopen(name)
+
+
+def _wanted(execution: Execution) -> list[str]:
+    """The nodes whose artifacts are handed out."""
+    names = dict.fromkeys(execution.plan.graph.outputs.values())
+    return [name for name in names if execution.states[name].good]
+
+
+def _work(execution: Execution, order: Order, cancel: CancelHandle) -> None:
+    if order.in_process:
+        from olive_like.engine.inline import Inline
+
+        limits = order.limits
+        Inline(execution, order.launches, cancel, keep=limits.keep, fail_fast=limits.fail_fast).run()
+        return
+    from olive_like.engine.loop import run_scheduler
+
+    run_scheduler(execution, order.launches, order.limits, cancel)
+
+
+def _deliver(execution: Execution, order: Order, cancel: CancelHandle) -> dict[str, Output]:
+    delivered: dict[str, Output] = {}
+    for name, node in execution.plan.graph.outputs.items():
+        state = execution.states[node]
+        if name not in order.targets or not state.good:
+            continue
+        cancel.check()
+        assert state.artifact is not None
+        story = execution.log.redactor.data(provenance(execution, state, name, order.workflow))
+        delivered[name] = deliver(name, state.artifact, order.targets[name], story)
+        execution.log.emit("output", node, name=name, **delivered[name].to_json())
+    return delivered
+
+
+def _write_run(
+    execution: Execution, order: Order, status: str, started: float, finished: Finished | None = None
+) -> None:
+    import os
+    import platform
+    import sys
+
+    from olive_like import __version__
+
+    document: dict[str, Any] = {
+        "run": execution.log.run,
+        "status": status,
+        "started": started,
+        "pid": os.getpid(),
+        "workflow": execution.plan.planner.workflow,
+        "versions": {"olive_like": __version__, "python": platform.python_version(), "platform": sys.platform},
+        "snapshot": order.workflow,
+    }
+    if finished is not None:
+        document["seconds"] = finished.seconds
+        document["passes"] = [summary(execution, name) for name in execution.states]
+        document["outputs"] = {name: output.to_json() for name, output in finished.outputs.items()}
+    execution.log.write("run.json", document)
+
+
+def summary(execution: Execution, name: str) -> dict[str, Any]:
+    """What became of one node, as `run --json` prints it."""
+    state = execution.states[name]
+    digest = state.record.digest if state.record else state.artifact.digest if state.artifact else None
+    return {
+        "name": name,
+        "pass": state.plan.node.pass_name,
+        "status": (state.outcome or Outcome.SKIPPED).value,
+        "key": state.key or state.plan.key,
+        "digest": digest,
+        "seconds": round(state.seconds, 6),
+        "peak_rss_bytes": state.peak_rss,
+        "bytes": state.size,
+        "metrics": state.metrics,
+        "notes": state.notes,
+        "warnings": state.warnings,
+        "error": state.error.to_json() if state.error else None,
+    }

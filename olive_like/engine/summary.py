@@ -1,0 +1,94 @@
+"""A finished run as lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_MARKS = {"hit": "hit", "ran": "ran", "failed": "FAILED", "skipped": "skipped"}
+_HEAD = ("pass", "status", "time", "memory", "size", "metrics")
+_MOST = 60  # rows; of a larger graph only what is not a hit is listed
+
+
+def summarise(result: Mapping[str, Any], folder: str) -> str:
+    """The table of passes, what failed and why, and where the outputs are."""
+    passes = result["passes"]
+    shown = passes if len(passes) <= _MOST else [p for p in passes if p["status"] == "failed" or p["metrics"]][:_MOST]
+    lines = _table([_HEAD, *(_row(p) for p in shown)])
+    if len(shown) < len(passes):
+        lines.append(f"({len(passes) - len(shown)} more passes: olive-like runs show {result['run']})")
+    for item in passes:
+        lines += [f"note: {item['name']}: {text}" for text in item["notes"]]
+        lines += [f"warning: {item['name']}: {text}" for text in item["warnings"]]
+    for item in passes:
+        if item["status"] == "failed":
+            lines += _failure(item)
+    for name, output in result["outputs"].items():
+        lines.append(f"{name}: {output['path']} ({size(output['bytes'])})")
+    lines.append(_last_line(result))
+    return "\n".join(lines)
+
+
+def size(count: float | None) -> str:
+    """Bytes as a person reads them."""
+    if not count:
+        return ""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person reads them."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def metric(name: str, entry: Any) -> str:
+    """One number with its name."""
+    value = entry.get("value") if isinstance(entry, Mapping) else entry
+    unit = entry.get("unit") if isinstance(entry, Mapping) else None
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{name}={text}{' ' + unit if unit else ''}"
+
+
+def _row(item: Mapping[str, Any]) -> tuple[str, ...]:
+    ran = item["status"] == "ran"
+    return (
+        item["name"],
+        _MARKS[item["status"]],
+        duration(item["seconds"]) if ran else "",
+        size(item["peak_rss_bytes"]) if ran else "",
+        size(item["bytes"]),
+        " ".join(metric(name, value) for name, value in item["metrics"].items()),
+    )
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _failure(item: Mapping[str, Any]) -> list[str]:
+    error = item["error"]
+    lines = [f"error: {item['name']} failed: {error['message']}"]
+    if error["hint"]:
+        lines.append(f"hint: {error['hint']}")
+    if error["log"]:
+        lines.append(f"log: {error['log']}")
+    if error["repro"]:
+        lines.append(f"to replay just this pass: python -m olive_like.engine.replay {error['repro']}")
+    return lines
+
+
+def _last_line(result: Mapping[str, Any]) -> str:
+    counts = {status: sum(p["status"] == status for p in result["passes"]) for status in _MARKS}
+    told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    return f"{result['status']} in {duration(result['seconds'])}: {told} (run {result['run']})"

@@ -1,0 +1,331 @@
+"""A worker as the engine sees it: something that takes a job, tells how it goes, and may die."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from olive_like.engine import process
+from olive_like.engine.answer import Failure, Success
+from olive_like.engine.channel import encode
+from olive_like.engine.job import Job
+from olive_like.engine.logs import LogPipe
+from olive_like.redact import Redactor
+from olive_like.systems.base import Launch
+
+_LINE_LIMIT = 1 << 28  # a manifest of very many files is one line
+START_SECONDS = 300.0  # until all ranks of a launcher have said hello
+SILENCE_SECONDS = float(os.environ.get("OLIVE_LIKE_SILENCE_SECONDS", "600"))
+
+OnEvent = Callable[[str, dict[str, Any]], None]
+
+
+@dataclass
+class _Line:
+    """The connection to one rank."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    rank: int = 0
+    pid: int = 0
+
+    async def send(self, message: Mapping[str, Any]) -> None:
+        self.writer.write(encode(message))
+        await self.writer.drain()
+
+    async def receive(self) -> dict[str, Any] | None:
+        line = await self.reader.readline()
+        return json.loads(line) if line.endswith(b"\n") else None
+
+
+class _Lost(Exception):
+    """A rank hung up."""
+
+    def __init__(self, line: _Line) -> None:
+        super().__init__()
+        self.line = line
+
+
+class _Failed(Exception):
+    def __init__(self, failure: Failure) -> None:
+        super().__init__()
+        self.failure = failure
+
+
+@dataclass
+class WorkerHandle:
+    """One process, or one group of ranks behind a launcher."""
+
+    launch: Launch
+    devices: Sequence[str]
+    redactor: Redactor
+    memory: int = 0  # bytes of loaded models that it may keep
+    made: set[str] = field(default_factory=set)  # digests of what it produced: it may still have them loaded
+    alive: bool = False
+    _process: subprocess.Popen[bytes] | None = None
+    _lines: list[_Line] = field(default_factory=list)
+    _log: LogPipe | None = None
+    _peak: int = 0
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another pass may run here. Ranks are one training's: they end with it."""
+        return self.alive and self.launch.ranks == 1
+
+    async def start(self) -> None:
+        """Start the process and connect to it."""
+        self._log = LogPipe(self.redactor)
+        if self.launch.command:
+            await self._start_launched(self._log)
+        else:
+            await self._start_direct(self._log)
+        self.alive = True
+
+    async def run(self, job: Job, log: Path, on_event: OnEvent, timeout: float | None = None) -> Success | Failure:
+        """Have a job done. Afterwards `alive` says whether the worker can go on."""
+        assert self._log is not None
+        self._log.open(log)
+        self._peak = 0
+        oom_kills = _oom_kills()
+        try:
+            return await self._run(job, on_event, timeout)
+        except _Failed as failed:
+            if self.launch.ranks > 1:
+                await self.end()
+            return failed.failure
+        except _Lost as lost:
+            return await self._explain_loss(lost.line, oom_kills)
+        except TimeoutError:
+            await self.end()
+            return self._explain_timeout(timeout)
+        except asyncio.CancelledError:
+            await self.end()
+            raise
+        finally:
+            self._log.finish()
+
+    async def stop(self) -> None:
+        """End an idle worker: it is told so, and has a moment."""
+        if not self.alive or self._process is None:
+            return
+        for line in self._lines:
+            try:
+                await line.send({"do": "stop"})
+            except OSError:
+                continue
+        await process.wait(self._process, 3.0)
+        await self.end()
+
+    async def end(self) -> None:
+        """End the worker and everything that it started."""
+        self.alive = False
+        if self._process is not None and self._process.poll() is None:
+            await process.end(self._process, [line.pid for line in self._lines if line.pid])
+        self._hang_up()
+
+    async def _start_direct(self, log: LogPipe) -> None:
+        ours, theirs = socket.socketpair()
+        arguments = process.command(self.launch, ["--fd", str(theirs.fileno()), "--engine", str(os.getpid())])
+        env = process.environment(self.launch, self.devices)
+        self._process = process.start(arguments, env, log.write_end, [theirs.fileno()])
+        log.started()
+        theirs.close()
+        reader, writer = await asyncio.open_connection(sock=ours, limit=_LINE_LIMIT)
+        self._lines = [_Line(reader, writer)]
+        await self._lines[0].send({"do": "setup", "path": [path or os.getcwd() for path in sys.path]})
+
+    async def _start_launched(self, log: LogPipe) -> None:
+        """Launchers pass no descriptors on: every rank connects to a socket of ours."""
+        folder = tempfile.mkdtemp(prefix="olive-like-")
+        path = os.path.join(folder, "engine")
+        connected: asyncio.Queue[_Line] = asyncio.Queue()
+
+        async def on_connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await connected.put(_Line(reader, writer))
+
+        server = await asyncio.start_unix_server(on_connect, path, limit=_LINE_LIMIT)
+        try:
+            arguments = process.command(self.launch, ["--socket", path, "--engine", str(os.getpid())])
+            self._process = process.start(arguments, process.environment(self.launch, self.devices), log.write_end)
+            log.started()
+            await self._greet(connected)
+        finally:
+            server.close()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    async def _greet(self, connected: asyncio.Queue[_Line]) -> None:
+        """Wait for all ranks; give up when the launcher ends or nobody comes."""
+        assert self._process is not None
+        waited = 0.0
+        while len(self._lines) < self.launch.ranks:
+            try:
+                line = await asyncio.wait_for(connected.get(), 0.1)
+            except TimeoutError:
+                waited += 0.1
+                if self._process.poll() is None and waited < START_SECONDS:
+                    continue
+                await self.end()
+                raise StartFailed(self._explain_start(waited)) from None
+            hello = await line.receive()
+            if hello is not None:
+                line.rank, line.pid = hello["rank"], hello["pid"]
+                self._lines.append(line)
+        self._lines.sort(key=lambda line: line.rank)
+
+    def _explain_start(self, waited: float) -> Failure:
+        assert self._process is not None
+        code = self._process.returncode
+        what = f"ended with exit code {code}" if waited < START_SECONDS else f"was not ready after {waited:.0f} s"
+        return Failure(
+            f"the launcher {self.launch.command[0]} {what} before all {self.launch.ranks} ranks were there",
+            "The pass's log has what it printed.",
+            lost=True,
+        )
+
+    async def _run(self, job: Job, on_event: OnEvent, timeout: float | None) -> Success | Failure:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout if timeout is not None else float("inf")
+        async with asyncio.timeout_at(min(deadline, loop.time() + SILENCE_SECONDS)) as limit:
+
+            def heard() -> None:
+                limit.reschedule(min(deadline, loop.time() + SILENCE_SECONDS))
+
+            message = {"do": "run", "job": job.to_json()}
+            for line in self._lines:
+                try:
+                    await line.send(message)
+                except OSError:
+                    raise _Lost(line) from None
+            first, *others = self._lines
+            if not others:
+                return await self._listen(first, on_event, heard)
+            return await self._listen_to_ranks(first, others, on_event, heard)
+
+    async def _listen_to_ranks(
+        self, first: _Line, others: Sequence[_Line], on_event: OnEvent, heard: Callable[[], None]
+    ) -> Success | Failure:
+        """Rank 0 makes the artifact final when all others are through; one that fails fails all."""
+        rest = [asyncio.create_task(self._listen(line, on_event, heard)) for line in others]
+        leader = asyncio.create_task(self._listen(first, on_event, heard, asyncio.gather(*rest)))
+        try:
+            await asyncio.wait([leader, *rest], return_when=asyncio.FIRST_EXCEPTION)
+            for task in (*rest, leader):
+                if task.done():
+                    task.result()
+            return await leader
+        finally:
+            for task in (leader, *rest):
+                task.cancel()
+            await asyncio.gather(leader, *rest, return_exceptions=True)
+
+    async def _listen(
+        self, line: _Line, on_event: OnEvent, heard: Callable[[], None], others: asyncio.Future[Any] | None = None
+    ) -> Success:
+        """Follow one rank until it is done."""
+        while True:
+            try:
+                message = await line.receive()
+            except OSError:
+                message = None
+            if message is None:
+                raise _Lost(line)
+            heard()
+            match message.pop("event"):
+                case "hello":
+                    line.pid = message["pid"]
+                case "beat":
+                    self._peak = max(self._peak, message["rss_bytes"])
+                case "applied":
+                    if others is not None:
+                        await others
+                    await line.send({"do": "seal"})
+                case "done":
+                    return Success(message.get("manifest", {}), message["resources"])
+                case "failed":
+                    raise _Failed(_failure(message, self.launch.ranks))
+                case kind:
+                    on_event(kind, message)
+
+    async def _explain_loss(self, line: _Line, oom_kills: int) -> Failure:
+        """The worker hung up in the middle of a pass: say how it ended."""
+        assert self._process is not None
+        # A launcher may take a moment to notice that a rank of its died.
+        code = await process.wait(self._process, 5.0 if self.launch.ranks == 1 else 0.5)
+        await self.end()
+        who = f"rank {line.rank} (pid {line.pid})" if self.launch.ranks > 1 else f"the worker (pid {line.pid})"
+        seen = f"; it had {self._peak / 2**30:.1f} GiB when last heard of" if self._peak else ""
+        if code == -signal.SIGKILL:
+            cause = "was killed for memory" if _oom_kills() > oom_kills else "was killed (SIGKILL)"
+            hint = "Systems do this when memory runs out: try smaller batches, a shorter sequence, or fewer jobs."
+            return Failure(f"{who} {cause}{seen}", hint, lost=True)
+        if code is not None and code < 0:
+            return Failure(f"{who} crashed ({_signal_name(-code)}){seen}", "The pass's log may say more.", lost=True)
+        how = f"ended with exit code {code}" if code is not None else "hung up"
+        return Failure(f"{who} {how} in the middle of the pass{seen}", "The pass's log may say more.", lost=True)
+
+    def _explain_timeout(self, timeout: float | None) -> Failure:
+        if timeout is not None and timeout < SILENCE_SECONDS:
+            return Failure(f"the pass was not done after {timeout:g} s", "Raise --timeout, or leave it out.")
+        return Failure(
+            f"the worker gave no sign of life for {SILENCE_SECONDS:g} s",
+            "A library may hang; the pass's log may say more.",
+            lost=True,
+        )
+
+    def _hang_up(self) -> None:
+        for line in self._lines:
+            line.writer.close()
+        self._lines = []
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+
+class StartFailed(Exception):
+    """No worker came up."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+def _failure(message: Mapping[str, Any], ranks: int) -> Failure:
+    where = f"rank {message['rank']}: " if ranks > 1 else ""
+    return Failure(
+        where + message["message"],
+        message["hint"],
+        "" if message["known"] else message["traceback"],
+        message["type"],
+    )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _oom_kills() -> int:
+    """How many processes of this group the kernel has killed for memory so far."""
+    for path, field_name in (("/sys/fs/cgroup/memory.events", "oom_kill"), ("/proc/vmstat", "oom_kill")):
+        try:
+            lines = Path(path).read_text().splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            name, _, value = line.partition(" ")
+            if name == field_name:
+                return int(value)
+    return 0
