@@ -24,7 +24,7 @@ def bytes_of(value: Any) -> Any:
     return value
 
 
-Bytes = Annotated[int, BeforeValidator(bytes_of), Field(ge=1)]
+Bytes = Annotated[int, BeforeValidator(bytes_of, json_schema_input_type=int | str), Field(ge=1)]
 
 
 def _provider_name(name: str) -> str:
