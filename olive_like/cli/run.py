@@ -88,7 +88,7 @@ def _show(result: RunResult, as_json: bool) -> None:
         return
     from olive_like.engine.summary import summarise
 
-    print(summarise(result.to_json(), str(result.folder)))
+    print(summarise(result.to_json()))
 
 
 @contextmanager

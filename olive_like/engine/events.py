@@ -31,6 +31,7 @@ class RunLog:
         self._listener = listener
         (folder / "logs").mkdir(parents=True, exist_ok=True)
         self._events = (folder / "events.jsonl").open("a", encoding="utf-8")
+        _claim(self._events.fileno(), wait=True)
         self._metrics: dict[str, IO[str]] = {}
 
     def emit(self, kind: str, node: str | None = None, /, **values: Any) -> None:
@@ -74,6 +75,28 @@ class RunLog:
         values = {key: value for key, value in event.items() if key not in ("event", "pass")}
         self._metrics[node].write(_line(values))
         self._metrics[node].flush()
+
+
+def is_live(folder: Path) -> bool:
+    """Whether the process of a run lives: it holds the log's lock."""
+    try:
+        with (folder / "events.jsonl").open("rb") as file:
+            return not _claim(file.fileno(), wait=False)
+    except FileNotFoundError:
+        return False
+
+
+def _claim(descriptor: int, wait: bool) -> bool:
+    """Lock the event log; where there are no locks every run but the caller's counts as over."""
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return True
+    return True
 
 
 def _line(value: Mapping[str, Any]) -> str:

@@ -74,6 +74,11 @@ class NodeState:
         return self.record.size if self.record else self.made_bytes
 
     @property
+    def digest(self) -> str | None:
+        """Of its result, if it has one."""
+        return self.artifact.digest if self.artifact else self.record.digest if self.record else None
+
+    @property
     def settled(self) -> bool:
         return self.outcome is not None
 

@@ -28,13 +28,12 @@ def provenance(execution: Execution, state: NodeState, output: str, workflow: Ma
 
 
 def _pass(state: NodeState) -> dict[str, Any]:
-    made = state.artifact.digest if state.artifact else state.record.digest if state.record else None
     return {
         "pass": state.plan.node.pass_name,
         "inputs": list(state.plan.node.inputs),
         "system": state.plan.node.system,
         "key": state.key,
-        "digest": made,
+        "digest": state.digest,
         "document": state.document,  # settings, library versions, digests of all that went in
         "metrics": state.metrics,
     }

@@ -58,6 +58,7 @@ def carry_out(execution: Execution, order: Order, cancel: CancelHandle) -> Finis
             raise
     finally:
         finished.seconds = time.time() - started
+        log.write("keys.json", keys_document(execution))
         log.emit("run ended", status=finished.status, seconds=round(finished.seconds, 6))
         _write_run(execution, order, finished.status, started, finished)
         log.close()
@@ -139,16 +140,23 @@ def _write_run(
     execution.log.write("run.json", document)
 
 
+def keys_document(execution: Execution) -> dict[str, Any]:
+    """Key, key document and digest of every node: what `diff` compares."""
+    return {
+        name: {"key": state.key, "digest": state.digest, "document": state.document or state.plan.document}
+        for name, state in execution.states.items()
+    }
+
+
 def summary(execution: Execution, name: str) -> dict[str, Any]:
     """What became of one node, as `run --json` prints it."""
     state = execution.states[name]
-    digest = state.record.digest if state.record else state.artifact.digest if state.artifact else None
     return {
         "name": name,
         "pass": state.plan.node.pass_name,
         "status": (state.outcome or Outcome.SKIPPED).value,
         "key": state.key or state.plan.key,
-        "digest": digest,
+        "digest": state.digest,
         "seconds": round(state.seconds, 6),
         "peak_rss_bytes": state.peak_rss,
         "bytes": state.size,

@@ -10,10 +10,14 @@ _HEAD = ("pass", "status", "time", "memory", "size", "metrics")
 _MOST = 60  # rows; of a larger graph only what is not a hit is listed
 
 
-def summarise(result: Mapping[str, Any], folder: str) -> str:
+def summarise(result: Mapping[str, Any], every: bool = False) -> str:
     """The table of passes, what failed and why, and where the outputs are."""
     passes = result["passes"]
-    shown = passes if len(passes) <= _MOST else [p for p in passes if p["status"] == "failed" or p["metrics"]][:_MOST]
+    shown = (
+        passes
+        if every or len(passes) <= _MOST
+        else [p for p in passes if p["status"] == "failed" or p["metrics"]][:_MOST]
+    )
     lines = _table([_HEAD, *(_row(p) for p in shown)])
     if len(shown) < len(passes):
         lines.append(f"({len(passes) - len(shown)} more passes: olive-like runs show {result['run']})")
