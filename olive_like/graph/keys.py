@@ -28,7 +28,7 @@ def static_part(node: Node, seed: int, traits: Mapping[str, Any], file_digest: F
         "pass": {"name": node.pass_name, "version": cls.version, "code": _plugin_code(node.pass_name, file_digest)},
         "settings": _settings(node),
         "files": file_digests(node, file_digest),
-        "tools": {tool: tool_version(tool) for tool in cls.tools_for(node.config)},
+        "tools": _versions(cls.tools_for(node.config), traits.get("tools")),
         "seed": seed if cls.seeded else None,
         "system": {name: traits.get(name) for name in cls.traits},
     }
@@ -79,6 +79,15 @@ def node_files(node: Node) -> list[Any]:
         for marked in marked_files(node.config)
         if marked.field.partition(".")[0].partition("[")[0] not in node.data
     ]
+
+
+def _versions(tools: Sequence[str], elsewhere: Any) -> dict[str, Any]:
+    """Versions of tools: those here, or those that a system says its own environment has."""
+    if elsewhere is None:
+        return {tool: tool_version(tool) for tool in tools}
+    if isinstance(elsewhere, Mapping):
+        return {tool: elsewhere.get(tool.lower().replace("_", "-")) for tool in tools}
+    return dict.fromkeys(tools, elsewhere)
 
 
 @cache

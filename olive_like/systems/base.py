@@ -52,7 +52,11 @@ class System:
 
     @classmethod
     def traits(cls, config: Any) -> dict[str, Any]:
-        """What of the system can change numerics: device kind, dtype, world size. No machine is asked."""
+        """What of the system can change numerics: device kind, dtype, world size. No machine is asked.
+
+        A system with an environment of its own says under `tools` what is installed there: versions by
+        distribution, or one text that stands for all of them.
+        """
         return {"device": "cpu", "world_size": 1}
 
     @classmethod

@@ -11,12 +11,15 @@ GROUP = "olive_like.systems"
 
 SYSTEMS: dict[str, str] = {
     "local": "olive_like.systems.local:Local",
+    "docker": "olive_like.systems.docker:Docker",
     "null": "olive_like.systems.null:NullSystem",
+    "python_environment": "olive_like.systems.python_environment:PythonEnvironment",
 }
 
 # Names that other tools' files use.
 ALIASES: dict[str, str] = {
     "LocalSystem": "local",
+    "PythonEnvironment": "python_environment",
 }
 
 
