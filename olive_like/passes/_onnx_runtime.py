@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +109,14 @@ class Shape:
     batch: int = 1
     sequence: int = 8
     past: int = 0
+    known: Mapping[str, int] = field(default_factory=dict)  # axes whose size the model's settings say
 
     def size(self, axis: int | str | None, position: int) -> int:
         """The size of one axis: a number, or what its name says."""
         if isinstance(axis, int):
             return axis
+        if axis in self.known:
+            return self.known[axis]
         name = (axis or ("batch" if position == 0 else "")).lower()
         if "+" in name or "total" in name:
             return self.past + self.sequence
@@ -181,6 +184,16 @@ def vocabulary_of(model: OnnxModel) -> int:
     return 100
 
 
+def known_axes(model: OnnxModel) -> dict[str, int]:
+    """Sizes of axes that a graph leaves open although they never change: onnxruntime-genai's width of a head."""
+    size = (model.attributes.get("kv_cache") or {}).get("head_size")
+    folder = model.path if model.path.is_dir() else model.path.parent
+    if size is None and (folder / "genai_config.json").is_file():
+        settings = json.loads((folder / "genai_config.json").read_text("utf-8"))
+        size = settings.get("model", {}).get("decoder", {}).get("head_size")
+    return {"kv_cache_dim": size} if size else {}
+
+
 def cache_inputs(present: Arrays) -> Arrays:
     """What the outputs of one step are called as inputs of the next."""
     return {past_name(name): value for name, value in present.items() if past_name(name) != name}
@@ -198,6 +211,7 @@ class Decoder:
         graphs = components(model)
         self._session = open_session(graphs.get("decoder") or graphs["model"], threads=threads, device=device)
         self._encoder = open_session(graphs["encoder"], threads=threads, device=device) if "encoder" in graphs else None
+        self._known = known_axes(model)
         self._inputs = {value.name: value for value in self._session.get_inputs()}
         if not any(_PAST.match(name) for name in self._inputs):
             raise PassError(
@@ -228,6 +242,11 @@ class Decoder:
             cache = {name: value for name, value in cache_inputs(outputs).items() if name in cache}
         return made
 
+    def prefill(self, prompt: Sequence[int]) -> np.ndarray:
+        """The logits of a prompt."""
+        outputs = run_session(self._session, {**self._empty_cache(), **self._step(list(prompt), 0)})
+        return outputs["logits"].astype(np.float32)
+
     def _step(self, tokens: list[int], seen: int) -> Arrays:
         return {
             "input_ids": np.array([tokens], np.int64),
@@ -236,7 +255,7 @@ class Decoder:
         }
 
     def _empty_cache(self) -> Arrays:
-        empty = Shape(1, 0, 0)
+        empty = Shape(1, 0, 0, self._known)
         return {
             name: np.zeros([empty.size(axis, i) for i, axis in enumerate(value.shape)], _numpy_type(value.type))
             for name, value in self._inputs.items()

@@ -4,35 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 
-from olive_like.artifacts import OnnxModel
-from olive_like.passes.base import Context
 from olive_like.passes.convert.onnx_conversion import OnnxConversion
 from tests import tiny_models
+from tests.convert.helpers import Events, convert
 
 pytestmark = pytest.mark.heavy
-
-
-class Events(list):  # type: ignore[type-arg]
-    def metric(self, name: str) -> float:
-        return next(event["value"] for kind, event in self if kind == "metric" and event["name"] == name)
-
-    def texts(self, kind: str) -> list[str]:
-        return [event["text"] for k, event in self if k == kind]
-
-
-def convert(model: Any, output: Path, events: Events | None = None, **settings: Any) -> OnnxModel:
-    output.mkdir(parents=True)
-    events = events if events is not None else Events()
-    context = Context(output=output, scratch=output.parent, emit=lambda kind, data: events.append((kind, dict(data))))
-    result = OnnxConversion().apply([model], OnnxConversion.Config(**settings), context)
-    assert isinstance(result, OnnxModel)
-    return result
 
 
 def test_a_language_model_with_its_cache(tmp_path: Path) -> None:

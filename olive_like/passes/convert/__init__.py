@@ -3,5 +3,6 @@
 _HERE = "olive_like.passes.convert"
 
 PASSES: dict[str, str] = {
+    "ModelBuilder": f"{_HERE}.model_builder:ModelBuilder",
     "OnnxConversion": f"{_HERE}.onnx_conversion:OnnxConversion",
 }
