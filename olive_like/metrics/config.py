@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from olive_like.data.config import DataConfig
 from olive_like.marks import NotInKey, ScriptPath
+from olive_like.metrics.catalog import shorthand, values_of
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=(), defer_build=True
+    )
 
 
 class Goal(_Model):
@@ -52,9 +55,9 @@ class Metric(_Model):
     """A measurement with one or several values."""
 
     name: str = Field(..., description="The name that goals and reports refer to it by.")
-    type: Literal["accuracy", "latency", "throughput", "size_on_disk", "custom"] = Field(
-        ..., description="What is measured."
-    )
+    type: Literal[
+        "accuracy", "latency", "throughput", "generation", "load_time", "memory", "size_on_disk", "custom"
+    ] = Field(..., description="What is measured.")
     backend: Literal["torch_metrics", "huggingface_metrics"] | None = Field(
         None, description="Whose definition of the metric, where they differ."
     )
@@ -62,9 +65,43 @@ class Metric(_Model):
     data_config: DataConfig | str | None = Field(None, description="The data to measure on.")
     user_config: UserConfig = Field(UserConfig(), description="The user's own code and settings.")
 
+    @model_validator(mode="after")
+    def _known_values(self) -> Metric:
+        """A value that the type does not have is found before anything is measured."""
+        known = values_of(self.type)
+        for sub in self.sub_types if known and not self.user_config.metric_func else ():
+            if sub.name not in known:
+                raise ValueError(f"{self.type} has no value `{sub.name}`; there are: {', '.join(known)}")
+        return self
+
 
 class Evaluator(_Model):
     """What is measured of a model."""
 
     name: Annotated[str | None, NotInKey()] = Field(None, description="Has no effect.")
-    metrics: list[Metric] = Field([], description="The measurements.")
+    metrics: list[Metric] = Field([], description="The measurements; a name alone (`perplexity`) will do.")
+    data_config: DataConfig | str | None = Field(None, description="The data of every metric that names none.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spelled_out(cls, values: Any) -> Any:
+        """`metrics: [perplexity]` and the evaluator's own data set, written out."""
+        if not isinstance(values, dict) or not isinstance(values.get("metrics"), (list, tuple)):
+            return values
+        metrics = [_spelled_out(metric) for metric in values["metrics"]]
+        data = values.get("data_config")
+        if data is not None:
+            metrics = [{"data_config": data, **m} if isinstance(m, dict) and _wants_data(m) else m for m in metrics]
+        return {**values, "metrics": metrics}
+
+
+def _spelled_out(metric: Any) -> Any:
+    meaning = shorthand(metric) if isinstance(metric, str) else None
+    if meaning is None:
+        return metric
+    kind, value = meaning
+    return {"name": metric, "type": kind, **({"sub_types": [{"name": value}]} if value else {})}
+
+
+def _wants_data(metric: dict[str, Any]) -> bool:
+    return metric.get("type") in ("accuracy", "custom") and metric.get("data_config") is None

@@ -1,3 +1,3 @@
-"""Passes: measure."""
+"""Passes that measure a model."""
 
-PASSES: dict[str, str] = {}
+PASSES: dict[str, str] = {"Evaluate": "olive_like.passes.measure.evaluate:Evaluate"}

@@ -1,0 +1,66 @@
+"""Every value that can be measured: what it is called, its unit, and which way is better."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Value(NamedTuple):
+    """One measurable value."""
+
+    higher_is_better: bool
+    unit: str = ""
+    about: str = ""
+
+
+QUALITY: dict[str, Value] = {
+    "accuracy_score": Value(True, "", "part of the predictions that are right"),
+    "f1_score": Value(True, "", "harmonic mean of precision and recall"),
+    "precision": Value(True, "", "part of what was predicted as a class that is of it"),
+    "recall": Value(True, "", "part of a class that was predicted as it"),
+    "auroc": Value(True, "", "area under the ROC curve"),
+    "mse": Value(False, "", "mean squared error"),
+    "exact_match": Value(True, "", "part of the generated texts that equal the wanted one"),
+    "loss": Value(False, "nats", "mean negative log likelihood of the wanted tokens"),
+    "perplexity": Value(False, "", "exponential of the loss"),
+    "token_accuracy": Value(True, "", "part of the wanted tokens that the model finds most likely"),
+    "bleu": Value(True, "", "BLEU of generated texts (sacrebleu)"),
+    "rouge1": Value(True, "", "ROUGE-1 F of generated texts"),
+    "rouge2": Value(True, "", "ROUGE-2 F of generated texts"),
+    "rougeL": Value(True, "", "ROUGE-L F of generated texts"),
+    "wer": Value(False, "", "word error rate of generated texts"),
+}
+
+_STATISTICS = ("avg", "max", "min", "p50", "p75", "p90", "p95", "p99", "p999")
+SPEED: dict[str, dict[str, Value]] = {
+    "latency": {name: Value(False, "ms", f"{name} time of one call") for name in _STATISTICS},
+    "throughput": {name: Value(True, "1/s", f"{name} samples per second") for name in _STATISTICS},
+    "generation": {
+        "time_to_first_token": Value(False, "ms", "from the prompt to the first new token"),
+        "tokens_per_second": Value(True, "1/s", "new tokens per second after the first"),
+    },
+    "load_time": {"seconds": Value(False, "s", "from the folder to a model that answers")},
+    "memory": {"peak": Value(False, "bytes", "most memory while loading and answering")},
+    "size_on_disk": {"bytes": Value(False, "bytes", "size of all files of the model")},
+}
+
+DEFAULTS: dict[str, str] = {
+    "accuracy": "accuracy_score",
+    "latency": "avg",
+    "throughput": "avg",
+    "load_time": "seconds",
+    "memory": "peak",
+    "size_on_disk": "bytes",
+}
+
+
+def values_of(kind: str) -> dict[str, Value]:
+    """The values that a metric of a type can have; empty where the user's own code says them."""
+    return QUALITY if kind == "accuracy" else SPEED.get(kind, {})
+
+
+def shorthand(name: str) -> tuple[str, str | None] | None:
+    """What `metrics: [perplexity, latency]` means: a type and its value."""
+    if name in QUALITY:
+        return "accuracy", name
+    return (name, None) if name == "accuracy" or name in SPEED else None

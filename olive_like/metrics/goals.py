@@ -1,0 +1,58 @@
+"""Goals: what a value must reach, by itself or against the input model's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from olive_like.metrics.config import Evaluator, Goal
+
+_AGAINST_INPUT = ("min-improvement", "percent-min-improvement", "max-degradation", "percent-max-degradation")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A goal held against what was measured."""
+
+    name: str  # "accuracy-accuracy_score"
+    met: bool
+    text: str
+
+
+def judge(
+    evaluator: Evaluator, values: Mapping[str, Mapping[str, Any]], baseline: Mapping[str, Mapping[str, Any]] | None
+) -> list[Verdict]:
+    """A verdict for every goal; `baseline` is what was measured of the input model."""
+    verdicts = []
+    for metric in evaluator.metrics:
+        for sub in metric.sub_types:
+            if sub.goal is not None:
+                name = f"{metric.name}-{sub.name}"
+                verdicts.append(_judge(name, sub.goal, values.get(name), (baseline or {}).get(name)))
+    return verdicts
+
+
+def needs_baseline(evaluator: Evaluator) -> bool:
+    """Whether a goal compares with the input model."""
+    return any(s.goal is not None and s.goal.type in _AGAINST_INPUT for m in evaluator.metrics for s in m.sub_types)
+
+
+def _judge(name: str, goal: Goal, measured: Mapping[str, Any] | None, before: Mapping[str, Any] | None) -> Verdict:
+    if measured is None:
+        return Verdict(name, False, f"{name} was not measured")
+    value, up = float(measured["value"]), bool(measured["higher_is_better"])
+    if goal.type == "threshold":
+        met = value >= goal.value if up else value <= goal.value
+        return Verdict(name, met, f"{name} is {value:.6g}, wanted {'at least' if up else 'at most'} {goal.value:g}")
+    if before is None:
+        return Verdict(name, False, f"{name} has no value of the input model to compare with: set evaluate_input_model")
+    old = float(before["value"])
+    gain = value - old if up else old - value
+    if goal.type.startswith("percent-"):
+        gain = 100 * gain / abs(old) if old else 0.0
+    wanted = goal.value if goal.type.endswith("min-improvement") else -goal.value
+    unit = " %" if goal.type.startswith("percent-") else ""
+    word = "improved" if gain >= 0 else "degraded"
+    text = f"{name} {word} by {abs(gain):.6g}{unit} ({old:.6g} → {value:.6g}), wanted {goal.type} {goal.value:g}{unit}"
+    return Verdict(name, gain >= wanted, text)

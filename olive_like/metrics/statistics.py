@@ -1,0 +1,42 @@
+"""Means with their spread, and whether a difference is more than noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean, stdev
+
+
+def half_width(samples: Sequence[float]) -> float:
+    """Half the width of the 95 % interval of the mean."""
+    return 1.96 * stdev(samples) / math.sqrt(len(samples)) if len(samples) > 1 else math.inf
+
+
+def is_tight(samples: Sequence[float], part: float) -> bool:
+    """Whether the mean is known to within a part of itself."""
+    return len(samples) > 1 and half_width(samples) <= part * fmean(samples)
+
+
+def percentile(samples: Sequence[float], percent: float) -> float:
+    """The value below which so many percent lie, interpolated between neighbours."""
+    ordered = sorted(samples)
+    place = (len(ordered) - 1) * percent / 100
+    low = math.floor(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+
+def summarise(samples: Sequence[float]) -> dict[str, float]:
+    """All statistics by Olive's names."""
+    points = {"p50": 50, "p75": 75, "p90": 90, "p95": 95, "p99": 99, "p999": 99.9}
+    return {
+        "avg": fmean(samples),
+        "max": max(samples),
+        "min": min(samples),
+        **{name: percentile(samples, percent) for name, percent in points.items()},
+    }
+
+
+def is_noise(one: float, other: float, spread_one: float | None, spread_other: float | None) -> bool:
+    """Whether two values differ by less than their spreads allow for."""
+    return abs(one - other) <= math.hypot(spread_one or 0.0, spread_other or 0.0)

@@ -1,0 +1,32 @@
+"""Measuring: one definition of every metric, for PyTorch models, adapters and ONNX models alike."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from olive_like.artifacts import Adapter, HfModel, Metrics, NullArtifact, OnnxModel, PyTorchModel
+from olive_like.metrics.config import Evaluator
+from olive_like.passes.base import Context, Pass, PassConfig
+
+_TIMES = ("latency", "throughput", "generation", "load_time", "memory")
+
+
+class Evaluate(Pass):
+    """Measure a model: quality, speed, size."""
+
+    accepts = (HfModel, Adapter, OnnxModel, PyTorchModel, NullArtifact)
+    produces = Metrics
+    tools = ("torch", "transformers", "onnxruntime", "scikit-learn", "sacrebleu", "rouge_score")
+
+    class Config(PassConfig):
+        evaluator: Evaluator = Field(Evaluator(), description="What is measured.")
+
+    @classmethod
+    def alone(cls, config: PassConfig) -> bool:
+        assert isinstance(config, Evaluate.Config)
+        return any(metric.type in _TIMES for metric in config.evaluator.metrics)
+
+    def run(self, model: HfModel | Adapter | OnnxModel, config: Config, context: Context) -> Metrics:
+        from olive_like.passes.measure._evaluate import evaluate
+
+        return evaluate(model, config.evaluator, context)
