@@ -11,17 +11,18 @@ import os
 import shutil
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-hook: Callable[[str, str], None] | None = None
-"""Called with the operation's name and path before it happens."""
+hook: Callable[..., None] | None = None
+"""Called with the operation's name and its paths before it happens."""
 
 READ_ONLY = 0o444
 
 
-def _before(operation: str, path: str | os.PathLike[str]) -> None:
+def _before(operation: str, *paths: str | os.PathLike[str]) -> None:
     if hook is not None:
-        hook(operation, os.fspath(path))
+        hook(operation, *map(os.fspath, paths))
 
 
 def note(operation: str, path: str | os.PathLike[str]) -> None:
@@ -78,12 +79,12 @@ def set_mode(path: str | os.PathLike[str], mode: int) -> None:
 
 
 def rename(source: Path, target: Path) -> None:
-    _before("rename", target)
+    _before("rename", source, target)
     os.rename(source, target)
 
 
 def replace(source: Path, target: Path) -> None:
-    _before("rename", target)
+    _before("rename", source, target)
     os.replace(source, target)
 
 
@@ -94,18 +95,19 @@ def unlink(path: Path) -> None:
 
 
 def copy(source: Path, target: Path) -> None:
-    _before("copy", target)
+    _before("copy", source, target)
     shutil.copyfile(source, target)
     os.chmod(target, stat.S_IMODE(os.stat(source).st_mode) | stat.S_IWUSR)
 
 
 def remove_tree(path: Path) -> None:
     """Remove a folder or a file; what cannot be removed stays, for `gc` to try again."""
-    _before("rmtree", path)
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+    with suppress(OSError):
+        _before("rmtree", path)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

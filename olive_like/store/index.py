@@ -66,10 +66,11 @@ class Index:
         """Do `work` in one transaction."""
 
         def transaction(connection: sqlite3.Connection) -> T:
-            files.note("sqlite", self.path)
+            files.note("begin", self.path)
             connection.execute("BEGIN IMMEDIATE")
             try:
                 result = work(connection)
+                files.note("commit", self.path)
                 connection.execute("COMMIT")
                 return result
             finally:

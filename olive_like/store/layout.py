@@ -61,12 +61,13 @@ class Layout:
     def begin(self) -> None:
         """Create what every store has."""
         with storing(self.root):
+            missing = [path for path in (self.objects, self.staging, self.locks, self.leases) if not path.exists()]
+            for folder in missing:
+                files.make_folder(folder)
             if not (self.root / "store.json").exists():
-                files.make_folder(self.root)
                 files.write_atomically(self.root / "store.json", b'{"schema": %d}\n' % SCHEMA)
-            for folder in (self.objects, self.staging, self.locks, self.leases):
-                if not folder.exists():
-                    files.make_folder(folder)
+            elif missing:
+                files.sync_folder(self.root)
 
 
 def private_overlay(root: Path, on_warning: Callable[[str], None]) -> Path:

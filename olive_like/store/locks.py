@@ -6,6 +6,7 @@ import errno
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from olive_like.store import files
@@ -57,7 +58,8 @@ class FileLock:
         descriptor, self._descriptor = self._descriptor, None
         try:
             if not self._keep:
-                files.unlink(self.path)  # still locked: whoever waits sees that it holds a dead file, and retries
+                with suppress(OSError):  # an idle file is in nobody's way, and gc tries again
+                    files.unlink(self.path)  # still locked: whoever waits sees that it holds a dead file, and retries
         finally:
             os.close(descriptor)
 

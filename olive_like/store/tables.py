@@ -30,7 +30,9 @@ class BadRow(Exception):
 def put_object(connection: sqlite3.Connection, manifest: Manifest, now: float) -> None:
     connection.execute(
         "INSERT INTO objects VALUES (?,?,?,?,?,?,?,?,?) "
-        "ON CONFLICT(digest) DO UPDATE SET stamps = excluded.stamps, last_used = excluded.last_used",
+        "ON CONFLICT(digest) DO UPDATE SET kind = excluded.kind, attributes = excluded.attributes, "
+        "refs = excluded.refs, files = excluded.files, stamps = excluded.stamps, size = excluded.size, "
+        "last_used = excluded.last_used",
         (
             manifest.digest, manifest.kind, _text(manifest.attributes), _text(manifest.refs),
             _text([[f.path, f.size, f.digest, f.executable] for f in manifest.files]),

@@ -1,0 +1,186 @@
+"""Whatever I/O operation is the last one, or fails: nothing is lost, and the next run completes."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from olive_like.artifacts import Artifact
+from olive_like.store import Record, seal
+from tests.store.faults import ERRNOS, count_calls, fail_at, in_child, kill_at, leftovers
+from tests.store.helpers import KEY, Cache, fill, produce, read
+
+OTHER = "cd" * 32
+GOOD = {"a.bin": b"first", "sub/b.bin": b"second"}
+
+
+def publish(root: Path) -> None:
+    """What a run does for one pass, as carefully as a run does it."""
+    with Cache(root) as cache, cache.lock(KEY):
+        staging = cache.staging(KEY)
+        try:
+            fill(staging, GOOD)
+            manifest = seal(staging, "null", {"n": 1}, {})
+            cache.commit(KEY, staging, manifest, Record(KEY, workflow="w", node="n"))
+        finally:
+            if staging.exists():
+                cache.discard(staging)
+
+
+def fetch(root: Path) -> None:
+    with Cache(root) as cache:
+        cache.fetch(KEY)
+
+
+def gc(root: Path) -> None:
+    with Cache(root) as cache:
+        cache.gc(max_size=0)
+
+
+def verify(root: Path) -> None:
+    with Cache(root) as cache:
+        cache.verify()
+
+
+def nothing(root: Path) -> None:
+    """A store that is not there yet."""
+
+
+def stored(root: Path) -> None:
+    publish(root)
+
+
+def damaged(root: Path) -> None:
+    publish(root)
+    with Cache(root) as cache:
+        path = cache.path(KEY) / "a.bin"
+    path.chmod(0o644)
+    path.write_bytes(b"fiRst")
+
+
+def bad_index(root: Path) -> None:
+    publish(root)
+    for path in root.glob("index.sqlite-*"):
+        path.unlink()
+    (root / "index.sqlite").write_bytes(b"garbage" * 1000)
+
+
+def dead_run(root: Path) -> None:
+    """What a killed run left: a staging folder, a lease, and an object without an entry."""
+    cache = Cache(root)
+    produce(cache, OTHER, {"x": b"other"})
+    cache.close()
+    for path in root.glob("index.sqlite*"):
+        path.unlink()
+    fill(root / "staging" / "0123456789abcdef.0.abab", {"half": b"fini"})
+    (root / "leases" / "0123456789abcdef").write_text("ab" * 32)
+
+
+SCENES: list[tuple[Callable[[Path], None], Callable[[Path], None]]] = [
+    (nothing, publish),
+    (stored, publish),
+    (damaged, publish),
+    (damaged, fetch),
+    (bad_index, publish),
+    (dead_run, publish),
+    (stored, gc),
+    (dead_run, gc),
+    (damaged, verify),
+]
+IDS = [f"{before.__name__}-{work.__name__}" for before, work in SCENES]
+
+
+class Scene:
+    """A folder as it was before, as often as one likes."""
+
+    def __init__(self, tmp_path: Path, before: Callable[[Path], None]) -> None:
+        self._template, self.root = tmp_path / "template", tmp_path / "cache"
+        before(self._template)
+
+    def reset(self) -> Path:
+        shutil.rmtree(self.root, ignore_errors=True)
+        if self._template.exists():
+            shutil.copytree(self._template, self.root)
+        return self.root
+
+
+def check_sound(root: Path) -> None:
+    """The entry is whole or absent; after one more run it is there; no trace of the accident remains."""
+    with Cache(root) as cache:
+        first = cache.fetch(KEY)
+        assert first is None or read(first) == GOOD
+    publish(root)
+    with Cache(root) as cache:
+        artifact = cache.fetch(KEY)
+        assert isinstance(artifact, Artifact)
+        assert read(artifact) == GOOD
+        assert cache.warnings == []
+        assert cache.verify().ok
+        assert cache.gc(older_than=10**9).removed == []
+    assert leftovers(root) == []
+    assert list((root / "locks").glob("key-*")) == []
+    assert [path.name for path in (root / "objects").glob("*/.*")] == []
+
+
+@pytest.mark.parametrize(("before", "work"), SCENES, ids=IDS)
+def test_killed_at_every_call(tmp_path: Path, before: Callable[[Path], None], work: Callable[[Path], None]) -> None:
+    scene = Scene(tmp_path, before)
+    calls = count_calls(lambda: work(scene.reset()))
+    assert calls >= 2
+    for n in range(1, calls + 1):
+        root = scene.reset()
+        outcome = in_child(lambda: work(root), kill_at(n))  # noqa: B023
+        assert outcome.killed, f"call {n} of {calls} did not happen"
+        check_sound(root)
+
+
+# Every error where it matters most; elsewhere one of them, for what follows is the same for all.
+FAILURES = [(*SCENES[0], code) for code in ERRNOS] + [(*scene, errno.EIO) for scene in SCENES[1:]]
+
+
+@pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for ever"])
+@pytest.mark.parametrize(
+    ("before", "work", "code"),
+    FAILURES,
+    ids=[f"{b.__name__}-{w.__name__}-{errno.errorcode[c]}" for b, w, c in FAILURES],
+)
+def test_failing_at_every_call(
+    tmp_path: Path, before: Callable[[Path], None], work: Callable[[Path], None], code: int, for_ever: bool
+) -> None:
+    scene = Scene(tmp_path, before)
+    calls = count_calls(lambda: work(scene.reset()))
+    refused = 0
+    for n in range(1, calls + 1):
+        root = scene.reset()
+        outcome = in_child(lambda: work(root), fail_at(n, code, for_ever))  # noqa: B023
+        assert not outcome.killed
+        assert not outcome.crash, f"call {n} of {calls}: {outcome.crash}"
+        if outcome.error is not None:
+            refused += 1
+            assert str(root) in outcome.error.message
+            assert "\n" not in outcome.error.message
+            own = [name for name in leftovers(root) if not name.startswith("0123456789abcdef")]
+            assert own == [], f"call {n} of {calls} left {own}"
+        check_sound(root)
+    assert refused > 0 or work is verify
+
+
+def test_the_message_names_path_bytes_and_a_way_out(tmp_path: Path) -> None:
+    root = tmp_path / "cache"
+    publish(root)
+    messages = []
+    calls = count_calls(lambda: produce(Cache(root), OTHER, {"big": b"x" * 12345}) and None)
+    for n in range(1, calls + 1):
+        shutil.rmtree(root)
+        publish(root)
+        outcome = in_child(
+            lambda: produce(Cache(root), OTHER, {"big": b"x" * 12345}) and None, fail_at(n, errno.ENOSPC, False)
+        )
+        if outcome.error is not None:
+            messages.append(outcome.error.message)
+    assert sum("12,345 bytes" in message for message in messages) >= 4
+    assert all("No space left on device" in message for message in messages)
