@@ -105,6 +105,8 @@ def load_model(
     Weights that the folder lacks are an error, except a task's head where `new_head` allows it to be made anew.
     """
     base = base_of(artifact)
+    if isinstance(artifact, Adapter):
+        options = _head_of(artifact) | options
     model = _load_base(
         base, task_for(artifact, task), dtype, attention, new_head or isinstance(artifact, Adapter), options
     )
@@ -128,6 +130,18 @@ def attach_adapter(model: PreTrainedModel, folder: Path, trainable: bool = False
             f"the adapter in {folder} does not fit the model: {_line(error)}",
             "It was trained on another base model, or on a model of another size.",
         ) from error
+
+
+def _head_of(adapter: Adapter) -> dict[str, Any]:
+    """The classes of the head that an adapter brings."""
+    names = adapter.attributes.get("labels")
+    if names:
+        classes = {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
+        return {"num_labels": len(names), **classes, "ignore_mismatched_sizes": True}
+    for name, info in read_folder(adapter.path).items():
+        if name.endswith(("classifier.weight", "score.weight", "classifier.out_proj.weight")):
+            return {"num_labels": info.shape[0], "ignore_mismatched_sizes": True}
+    return {}
 
 
 def _load_base(
