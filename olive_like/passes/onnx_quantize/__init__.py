@@ -13,6 +13,7 @@ PASSES: dict[str, str] = {
     "OnnxGptq": f"{_HERE}.gptq:OnnxGptq",
     "OnnxBnb4Quantization": f"{_HERE}.bnb4:OnnxBnb4Quantization",
     "MatMulNBitsToQDQ": f"{_HERE}.nbits_to_qdq:MatMulNBitsToQDQ",
+    "OnnxFloat8Quantization": f"{_HERE}.float8:OnnxFloat8Quantization",
     "OnnxEmbeddingQuantization": f"{_HERE}.embedding:OnnxEmbeddingQuantization",
 }
 

@@ -34,6 +34,9 @@ _SMALLEST_BLOCK = 16
 _SAMPLE = 64  # outputs per weight whose error is measured, when a weight is large
 _MEASURE_ALL = 1 << 20
 
+Products = tuple[float, float, float, float]
+"""|a|, |b|, a·b and |a-b| of weights before and after."""
+
 Rounder = Callable[[np.ndarray, bool, "Spec"], Blocks]
 """Rounds a matrix: [K, N] if the flag says so, otherwise [N, K]."""
 
@@ -75,6 +78,8 @@ class Request:
     include: list[str] | None = None
     exclude: list[str] | None = None
     more: dict[str, Any] = field(default_factory=dict)
+    whole: Callable[[Site, Matrix, Spec], tuple[Blocks, Products] | None] | None = None
+    """Quantises a weight as a whole, where it needs to be seen whole; None where it cannot."""
 
 
 def nearest(weights: np.ndarray, columns: bool, spec: Spec) -> Blocks:
@@ -217,7 +222,10 @@ class _Worker:
 
     def _tensors(self, site: Site, matrix: Matrix, spec: Spec) -> list[ir.Value]:
         """Quantise a weight piece by piece; its new tensors, already in the spool."""
-        blocks, error = round_matrix(matrix, site.columns, spec, self.request.rounder, self.context.threads)
+        found = self.request.whole(site, matrix, spec) if self.request.whole else None
+        if found is None:
+            found = round_matrix(matrix, site.columns, spec, self.request.rounder, self.context.threads)
+        blocks, error = found
         name, bits = str(site.weight.name), spec.bits
         suffix = "" if (id(site.weight), not site.columns) not in {key[:2] for key in self._done} else "_t"
         packed = blocks.packed
@@ -260,9 +268,7 @@ class _Worker:
         _graph.replace([site.node], [new])
 
 
-def round_matrix(
-    matrix: Matrix, columns: bool, spec: Spec, rounder: Rounder, threads: int
-) -> tuple[Blocks, tuple[float, float, float, float]]:
+def round_matrix(matrix: Matrix, columns: bool, spec: Spec, rounder: Rounder, threads: int) -> tuple[Blocks, Products]:
     """Round a matrix piece by piece; with norms and products of a sample of it, from which its error follows."""
     inner, outer = (matrix.rows, matrix.columns) if columns else (matrix.columns, matrix.rows)
     blocks = -(-inner // spec.block)

@@ -34,6 +34,7 @@ from olive_like.passes.onnx_quantize._select import (
 from olive_like.passes.onnx_quantize.settings import IntegerConfig
 
 _WEIGHT_TYPES = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
+_SMALLEST = 16  # fewer values are no weight but a constant of some formula
 INLINE_FOR_PROTOBUF = 1_500_000_000
 
 
@@ -150,7 +151,7 @@ def integer_errors(before: ir.Model, after: ir.Model) -> list[WeightError]:
     errors = []
     for name, value in old.items():
         parts = [new.get(f"{name}_{part}") for part in ("quantized", "scale", "zero_point")]
-        if parts[0] is None or parts[1] is None or value.const_value is None:
+        if parts[0] is None or parts[1] is None or value.const_value is None or value.const_value.size < _SMALLEST:
             continue
         tensors = [part.const_value for part in parts if part is not None and part.const_value is not None]
         weight = value.const_value.numpy().astype(np.float32)

@@ -22,6 +22,6 @@ class OnnxQuantizationPreprocess(OnnxPass):
         skip_symbolic_shape: bool = Field(False, description="Leave out symbolic shape inference.")
 
     def transform(self, model: OnnxModel, config: Config, context: Context) -> OnnxModel:
-        from olive_like.passes.onnx_quantize._integer import preprocess
+        from olive_like.passes.onnx_quantize._preprocess import preprocess
 
         return preprocess(model, config, context)

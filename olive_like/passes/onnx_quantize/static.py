@@ -13,7 +13,7 @@ from olive_like.passes.fields import DataRef
 from olive_like.passes.onnx_pass import OnnxPass
 from olive_like.passes.onnx_quantize.settings import IntegerConfig
 
-StaticPrecision = Literal["int4", "uint4", "int8", "uint8", "int16", "uint16", "fp8"]
+StaticPrecision = Literal["int4", "uint4", "int8", "uint8", "int16", "uint16"]
 
 
 class _CalibratedConfig(IntegerConfig):
@@ -22,32 +22,30 @@ class _CalibratedConfig(IntegerConfig):
         None, description="Calibration data; with none given, inputs are generated, and the run says so."
     )
     calibration_samples: int = Field(128, ge=1, description="How many examples to read at most.")
-    calibrate_method: Literal["MinMax", "Entropy", "Percentile", "Distribution"] = Field(
-        "MinMax", description="How an activation's range follows from what was measured; fp8 takes Distribution."
+    calibrate_method: Literal["MinMax", "Entropy", "Percentile"] = Field(
+        "MinMax", description="How an activation's range follows from what was measured."
     )
     calibration_providers: list[str] | None = Field(None, description="Execution providers to calibrate with.")
     quant_format: Literal["QDQ", "QOperator"] = Field(
         "QDQ", description="Pairs of QuantizeLinear and DequantizeLinear, or operators on integers."
     )
-    activation_type: Literal["int8", "uint8", "int16", "uint16", "fp8"] = Field(
-        "uint8", description="Type of the quantised activations."
+    activation_type: Literal["int8", "uint8", "int16", "uint16"] = Field(
+        "int8", description="Type of the quantised activations."
     )
     min_real_range: float | None = Field(None, description="Least range that an activation's scale covers.")
     tensor_quant_overrides: dict[str, Any] | None = Field(
         None, description="Per tensor: type, symmetry, scale and the like, in onnxruntime's form."
     )
     prepare_qdq_config: bool = Field(
-        True, description="Fill in the options that suit QDQ graphs, unless `extra_options` says otherwise."
+        True, description="Set the options that suit QDQ graphs, unless `extra_options` says otherwise."
     )
 
 
 def _problems(config: _CalibratedConfig) -> list[str]:
     found = []
-    if (config.precision == "fp8") != (config.activation_type == "fp8"):
-        found.append("precision and activation_type are both fp8 or neither")
     if config.quant_format == "QOperator" and "16" in config.precision + config.activation_type:
         found.append("16-bit types exist in the QDQ format only: set `quant_format: QDQ`")
-    if config.quant_format == "QOperator" and config.precision in ("fp8", "int4", "uint4"):
+    if config.quant_format == "QOperator" and config.precision in ("int4", "uint4"):
         found.append(f"{config.precision} exists in the QDQ format only: set `quant_format: QDQ`")
     return found
 
@@ -66,7 +64,7 @@ class OnnxStaticQuantization(OnnxPass):
         return _problems(config)
 
     def transform(self, model: OnnxModel, config: Config, context: Context) -> OnnxModel:
-        from olive_like.passes.onnx_quantize._integer import quantize_statically
+        from olive_like.passes.onnx_quantize._static import quantize_statically
 
         return quantize_statically(model, config, context)
 
@@ -89,7 +87,7 @@ class OnnxQuantization(OnnxPass):
         return [] if config.precision in ("int8", "uint8") else ["dynamic quantisation has int8 and uint8 only"]
 
     def transform(self, model: OnnxModel, config: Config, context: Context) -> OnnxModel:
-        from olive_like.passes.onnx_quantize import _integer
+        from olive_like.passes.onnx_quantize import _integer, _static
 
-        quantize = _integer.quantize_statically if config.quant_mode == "static" else _integer.quantize_dynamically
+        quantize = _static.quantize_statically if config.quant_mode == "static" else _integer.quantize_dynamically
         return quantize(model, config, context)

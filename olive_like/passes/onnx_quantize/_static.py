@@ -1,0 +1,193 @@
+"""Static quantisation by onnxruntime: ranges of activations from calibration data, then integers or float8."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.calibrate import CalibrationDataReader
+from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
+
+from olive_like.artifacts import OnnxModel
+from olive_like.errors import PassError
+from olive_like.passes._onnx_files import components, load_ir, save_ir
+from olive_like.passes._onnx_rewrite import model_bytes, target_of
+from olive_like.passes._onnx_runtime import ORT_ERRORS, Arrays
+from olive_like.passes.base import Context
+from olive_like.passes.onnx_graph.surgeons._graph import scalar
+from olive_like.passes.onnx_quantize._calibration import calibration_feeds
+from olive_like.passes.onnx_quantize._finish import complete
+from olive_like.passes.onnx_quantize._integer import (
+    allowed_ops,
+    check_weights,
+    filters,
+    integer_errors,
+    is_large,
+    options,
+    quiet,
+    scratch_file,
+)
+from olive_like.passes.onnx_quantize._preprocess import prepare
+from olive_like.passes.onnx_quantize._report import WeightError
+from olive_like.passes.onnx_quantize._select import all_nodes, name_nodes, names, nothing_to_do
+
+_TYPES = {
+    "int4": QuantType.QInt4,
+    "uint4": QuantType.QUInt4,
+    "int8": QuantType.QInt8,
+    "uint8": QuantType.QUInt8,
+    "int16": QuantType.QInt16,
+    "uint16": QuantType.QUInt16,
+}
+_HUGE = 1e9
+_BITS = {"int4": 4, "uint4": 4, "int16": 16, "uint16": 16}
+
+
+class _Reader(CalibrationDataReader):
+    """Hands out calibration inputs one by one, or a range of them."""
+
+    def __init__(self, feeds: list[Arrays]) -> None:
+        self._feeds = feeds
+        self.set_range(0, len(feeds))
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        self._iterator = iter(self._feeds[start_index:end_index])
+
+    def get_next(self) -> Arrays | None:
+        return next(self._iterator, None)
+
+    def __len__(self) -> int:
+        return len(self._feeds)
+
+
+def quantize_statically(model: OnnxModel, config: Any, context: Context) -> OnnxModel:
+    """Weights and activations, ranges measured beforehand."""
+    graphs = {path: load_ir(path) for path in components(model).values()}
+    for graph in graphs.values():
+        name_nodes(graph)
+    registry = QDQRegistry if config.quant_format == "QDQ" else QLinearOpsRegistry
+    ops = allowed_ops(config, sorted({*registry, *(QLinearOpsRegistry if config.quant_format == "QDQ" else ())}))
+    include, exclude = filters(config, graphs)
+    errors: list[WeightError] = []
+    quantized = 0
+    for path, graph in graphs.items():
+        check_weights(graph, ops)
+        work = scratch_file(context, path)
+        save_ir(graph, work)
+        ready = prepare(work) if config.quant_preprocess else work
+        before = load_ir(ready)
+        name_nodes(before)
+        save_ir(before, ready.with_suffix(".named.onnx"))
+        feeds = calibration_feeds(model, path, config.data_config, config.calibration_samples, context)
+        context.metric("calibration_examples", len(feeds))
+        result = work.with_suffix(".quantized.onnx")
+        masks = mask_nodes(before)
+        if masks:
+            context.note(f"{len(masks)} nodes of attention masks stay float: their values span 38 powers of ten")
+        kept = (include & names(before), (exclude & names(before)) | masks)
+        _run(ready.with_suffix(".named.onnx"), result, feeds, ops, kept, is_large(before), config)
+        after = load_ir(result)
+        quantized += sum(node.op_type == "QuantizeLinear" for node in after.graph)
+        errors += integer_errors(before, after)
+        save_ir(after, target_of(model, path, context), config)
+    if not errors and not quantized:
+        raise nothing_to_do(graphs.values(), ops)
+    bits = min(_BITS.get(kind, 8) for kind in (config.precision, config.activation_type))
+    done = complete(model, config, context, errors, config.precision, bits, method="static")
+    if model_bytes(done) >= model_bytes(model):
+        context.warn(
+            "the quantised model is no smaller: its weights were quantised before, or too few nodes were to be touched"
+        )
+    return done
+
+
+def mask_nodes(graph: ir.Model) -> set[str]:
+    """Nodes through which the huge constants of attention masks go, up to the Softmax that makes zeros of them.
+
+    Quantised, they would leave one step of the scale for all scores.
+    """
+    found: set[str] = set()
+    waiting = [node for node in all_nodes(graph) if any(_is_huge(value) for value in node.inputs)]
+    while waiting:
+        node = waiting.pop()
+        if node.name in found:
+            continue
+        found.add(str(node.name))
+        if node.op_type != "Softmax":
+            waiting += [use.node for output in node.outputs for use in output.uses()]
+    return found
+
+
+def _is_huge(value: ir.Value | None) -> bool:
+    number = scalar(value)
+    return number is not None and abs(number) > _HUGE
+
+
+def _run(
+    source: Path,
+    target: Path,
+    feeds: list[Arrays],
+    ops: list[str],
+    kept: tuple[set[str], set[str]],
+    large: bool,
+    config: Any,
+) -> None:
+    try:
+        with quiet():
+            quantize_static(
+                source,
+                target,
+                _Reader(feeds),
+                quant_format=QuantFormat[config.quant_format],
+                op_types_to_quantize=ops,
+                per_channel=config.per_channel,
+                reduce_range=config.reduce_range,
+                activation_type=_TYPES[config.activation_type],
+                weight_type=_TYPES[config.precision],
+                nodes_to_quantize=sorted(kept[0]),
+                nodes_to_exclude=sorted(kept[1]),
+                use_external_data_format=large,
+                calibrate_method=CalibrationMethod[config.calibrate_method],
+                calibration_providers=config.calibration_providers or ["CPUExecutionProvider"],
+                extra_options=_options(config),
+            )
+    except ORT_ERRORS as error:
+        raise PassError(
+            f"onnxruntime could not run the model on the calibration data: {str(error).splitlines()[0]}",
+            "Look at the data set's shapes and types.",
+        ) from error
+
+
+def _options(config: Any) -> dict[str, Any]:
+    chosen = options(config)
+    if config.prepare_qdq_config and config.quant_format == "QDQ":
+        chosen = {"ForceQuantizeNoInputCheck": True, "QDQKeepRemovableActivations": False} | chosen
+    if config.min_real_range is not None:
+        chosen["MinimumRealRange"] = config.min_real_range
+    if config.tensor_quant_overrides:
+        chosen["TensorQuantOverrides"] = _overrides(config.tensor_quant_overrides)
+    return chosen
+
+
+def _overrides(given: dict[str, Any]) -> dict[str, Any]:
+    """Overrides with types by name, as a workflow file has to write them."""
+    result = {}
+    for tensor, entries in given.items():
+        entries = entries if isinstance(entries, list) else [entries]
+        result[tensor] = [
+            {**entry, "quant_type": _type(entry["quant_type"], tensor)} if "quant_type" in entry else dict(entry)
+            for entry in entries
+        ]
+    return result
+
+
+def _type(name: str, tensor: str) -> QuantType:
+    """`int8`, or onnxruntime's own name for it."""
+    known = {**_TYPES, **{kind.name: kind for kind in QuantType}}
+    if name not in known:
+        raise PassError(
+            f"tensor_quant_overrides of {tensor!r} has the quant_type {name!r}", f"Use {', '.join(_TYPES)}."
+        )
+    return known[name]
