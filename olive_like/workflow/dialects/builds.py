@@ -6,6 +6,7 @@ from typing import Any
 
 from olive_like.workflow.builder import copied
 from olive_like.workflow.dialects.report import Report, at_key, at_value
+from olive_like.workflow.dialects.systems import name_in_place
 from olive_like.workflow.dialects.toplevel import is_empty
 from olive_like.workflow.dialects.tree import rename, take
 from olive_like.workflow.located import LocatedDict, LocatedList
@@ -81,11 +82,13 @@ class _Branches:
             )
             return
         self._refuse(name, build, field)
+        if isinstance(build.get("system"), LocatedDict):
+            name_in_place(self.tree, build, "system", name)
         path: tuple[Any, ...] = ()
         before = "input_model"
         for index, step in enumerate(pipeline):
             mark = pipeline.items_at[index] if index < len(pipeline.items_at) else pipeline.mark
-            if step not in self.passes:
+            if not isinstance(step, str) or step not in self.passes:
                 self.report.add(
                     "OL309",
                     f"the build {name} names the pass {step}, and there is none of that name",
@@ -95,7 +98,7 @@ class _Branches:
                 return
             last = index == len(pipeline) - 1
             evaluator = build.get("evaluator") if last else None
-            path = (*path, build.get("system"), str(evaluator), step)
+            path = (*path, str(build.get("system")), str(evaluator), step)
             before = self._step(path, step, before, name, build, evaluator)
         self.outputs.put(name, before, at_key(self.builds, name), at_key(self.builds, name))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from olive_like.workflow.builder import copied
 from olive_like.workflow.dialects.data import is_nested, translate_data
+from olive_like.workflow.dialects.passes import each_pass
 from olive_like.workflow.dialects.report import Report, at_key, at_value
 from olive_like.workflow.dialects.tree import entries, lift, take, without_effect
 from olive_like.workflow.located import LocatedDict, LocatedList, Mark
@@ -19,13 +20,14 @@ _NO_EFFECT = {
 }
 
 
-def translate_evaluators(tree: LocatedDict, report: Report) -> None:
-    """Bring evaluators, wherever they stand, into their own form."""
+def translate_evaluators(tree: LocatedDict, report: Report) -> LocatedDict:
+    """Bring evaluators into their own form; returns the metrics of the top level, by name."""
     _evaluator_in_place(tree)
     shared = _shared_metrics(tree, report)
     for name, evaluator in entries(tree.get("evaluators")):
         translate_evaluator(evaluator, shared, report, f"evaluators.{name}")
     _without_passes(tree, report)
+    return shared
 
 
 def translate_evaluator(evaluator: LocatedDict, shared: LocatedDict, report: Report, field: str) -> None:
@@ -87,8 +89,11 @@ def _shared_metrics(tree: LocatedDict, report: Report) -> LocatedDict:
         return shared
     used = {
         name
-        for _, evaluator in entries(tree.get("evaluators"))
-        for name in evaluator.get("metrics") or ()
+        for evaluator in (
+            *(evaluator for _, evaluator in entries(tree.get("evaluators"))),
+            *(step["evaluator"] for _, step in each_pass(tree) if isinstance(step.get("evaluator"), LocatedDict)),
+        )
+        for name in (evaluator["metrics"] if isinstance(evaluator.get("metrics"), LocatedList) else ())
         if isinstance(name, str)
     }
     for index, metric in enumerate(metrics):

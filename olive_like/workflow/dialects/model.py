@@ -48,10 +48,10 @@ def _translate(model: LocatedDict, report: Report, field: str) -> None:
     lift(model, "config", report, field)
     without_effect(model, _NO_EFFECT, report, field)
     _older(model, report, field)
-    _type(model, report, field)
     path = model.get("model_path")
     if isinstance(path, LocatedDict):
         _resource(model, path, report, field)
+    _type(model, report, field)
     components = model.get("model_components")
     for index, component in enumerate(components if isinstance(components, LocatedList) else ()):
         if isinstance(component, LocatedDict):

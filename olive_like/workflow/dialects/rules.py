@@ -27,13 +27,13 @@ def apply(tree: LocatedDict, report: Report) -> LocatedDict:
     if "builds" in tree:
         translate_builds(tree, report)
     foreign = translate_systems(tree, report) or foreign
-    translate_evaluators(tree, report)
+    metrics = translate_evaluators(tree, report)
+    translate_loose(tree, report)
     for field, step in each_pass(tree):
         translate_pass(step, report, field)
         if isinstance(step.get("evaluator"), LocatedDict):
-            translate_evaluator(step["evaluator"], LocatedDict(), report, f"{field}.evaluator")
+            translate_evaluator(step["evaluator"], metrics, report, f"{field}.evaluator")
     translate_strategy(tree, report)
-    translate_loose(tree, report)
     if "search_strategy" in tree and "passes" in tree:
         say_if_nothing_is_open(tree, leaves_open(tree), report)
     if foreign and "layout" not in tree:

@@ -31,7 +31,10 @@ def translate_systems(tree: LocatedDict, report: Report) -> bool:
         _system(system, report, f"systems.{name}")
     foreign = "host" in tree or "target" in tree
     for key in ("host", "target"):
-        _in_place(tree, key, report)
+        if isinstance(tree.get(key), LocatedDict):
+            lift(tree[key], "config", report, key)
+            _system(tree[key], report, key)
+            name_in_place(tree, tree, key, key)
     _choose(tree, report)
     return foreign
 
@@ -67,22 +70,17 @@ def _accelerators(system: LocatedDict) -> None:
             item["device"] = item["device"].lower()
 
 
-def _in_place(tree: LocatedDict, key: str, report: Report) -> None:
+def name_in_place(tree: LocatedDict, holder: LocatedDict, key: str, name: str) -> None:
     """A system written where its name is expected gets one."""
-    system = tree.get(key)
-    if not isinstance(system, LocatedDict):
-        return
+    system = holder[key]
     systems = tree.get("systems")
     if not isinstance(systems, LocatedDict):
         systems = LocatedDict(mark=system.mark)
         tree.put("systems", systems, system.mark, system.mark)
-    lift(system, "config", report, key)
-    _system(system, report, key)
-    name = key
     while name in systems:
         name += "_"
-    systems.put(name, system, at_key(tree, key), system.mark)
-    tree.put(key, name, at_key(tree, key), system.mark)
+    systems.put(name, system, at_key(holder, key), system.mark)
+    holder.put(key, name, at_key(holder, key), system.mark)
 
 
 def _choose(tree: LocatedDict, report: Report) -> None:

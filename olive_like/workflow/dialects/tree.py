@@ -24,25 +24,22 @@ def entries(value: Any) -> Iterator[tuple[str, LocatedDict]]:
 
 def lift(holder: LocatedDict, key: str, report: Report, field: str) -> None:
     """Put what stands under `key` one level up; what is written in both places is an error."""
-    inner = holder.get(key)
-    if inner is None:
-        holder.pop(key, None)
-        return
-    if not isinstance(inner, LocatedDict):
-        return
-    mark = at_key(holder, key)
-    del holder[key]
-    for name in list(inner):
-        if name in holder and holder[name] != inner[name]:
-            report.add(
-                "OL311",
-                f"{name} is written twice, here and under {key}",
-                at_key(holder, name) or mark,
-                f"{field}.{name}".lstrip("."),
-                "Keep one of them.",
-            )
-        elif name not in holder:
-            inner.move(name, holder)
+    if holder.get(key, ...) is None:
+        take(holder, key)
+    while isinstance(holder.get(key), LocatedDict):
+        inner, mark = holder[key], at_key(holder, key)
+        take(holder, key)
+        for name in list(inner):
+            if name not in holder:
+                inner.move(name, holder)
+            elif holder[name] != inner[name]:
+                report.add(
+                    "OL311",
+                    f"{name} is written twice, here and under {key}",
+                    at_key(holder, name) or mark,
+                    f"{field}.{name}".lstrip("."),
+                    "Keep one of them.",
+                )
 
 
 def rename(holder: LocatedDict, names: Mapping[str, str]) -> None:
