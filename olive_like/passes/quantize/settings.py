@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -68,7 +68,7 @@ class WeightPass(Pass):
     accepts = HfModel
     produces = HfModel
     version = 1
-    tools = ("torch", "transformers")
+    tools: ClassVar[tuple[str, ...]] = ("torch", "transformers")
     effect = Effect.SHRINKS
     seeded = False
     traits = ("device",)

@@ -1,0 +1,189 @@
+"""Grids for groups of weights: how scale and zero point are found, and what rounding to them leaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+# Scales are stored as float16, so the grid is fitted with the rounded ones.
+_SMALLEST = 2.0**-24
+
+
+@dataclass(frozen=True)
+class Spec:
+    """How one layer is rounded."""
+
+    bits: int
+    group_size: int  # of this layer: from 1 to its inputs
+    sym: bool
+
+    @property
+    def top(self) -> int:
+        return 2**self.bits - 1
+
+    def groups(self, inputs: int) -> int:
+        return -(-inputs // self.group_size)
+
+
+@dataclass
+class Quantized:
+    """One rounded layer: [out, in] codes on grids per group."""
+
+    codes: torch.Tensor  # uint8 [out, in]
+    scales: torch.Tensor  # float16 [out, groups]
+    zeros: torch.Tensor  # uint8 [out, groups], never 0
+    g_idx: torch.Tensor  # int32 [in]
+    spec: Spec
+
+    def dense(self, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        return dequantize(self.codes, self.scales, self.zeros, self.g_idx).to(dtype)
+
+
+def dequantize(codes: torch.Tensor, scales: torch.Tensor, zeros: torch.Tensor, g_idx: torch.Tensor) -> torch.Tensor:
+    index = g_idx.long()
+    return (codes.float() - zeros.float()[:, index]) * scales.float()[:, index]
+
+
+def natural_order(inputs: int, spec: Spec) -> torch.Tensor:
+    return torch.arange(inputs, dtype=torch.int32) // spec.group_size
+
+
+def grouped(weight: torch.Tensor, group_size: int) -> torch.Tensor:
+    """[out, in] -> [out, groups, group_size]; a smaller last group is filled with zeros, which every grid has."""
+    rows, inputs = weight.shape
+    if inputs % group_size:
+        weight = torch.nn.functional.pad(weight, (0, group_size - inputs % group_size))
+    return weight.view(rows, -1, group_size)
+
+
+def _stored(scale: torch.Tensor) -> torch.Tensor:
+    return scale.clamp_(min=_SMALLEST).half().float()
+
+
+def from_range(low: torch.Tensor, high: torch.Tensor, spec: Spec) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scale and zero point of grids that span [low, high], low <= 0 <= high."""
+    top = spec.top
+    if spec.sym:
+        scale = _stored(torch.maximum(-low, high) * (2 / top))
+        return scale, torch.full_like(scale, (top + 1) // 2)
+    # The storage format keeps zero points less one, so 0 is not one of them: where nothing is negative the
+    # grid begins one step below zero.
+    scale = torch.maximum((high - low) / top, high / (top - 1))
+    scale = _stored(scale)
+    return scale, (-low / scale).round_().clamp_(1, top)
+
+
+def minmax(weight: torch.Tensor, spec: Spec) -> tuple[torch.Tensor, torch.Tensor]:
+    """Grids over the whole range of each group of [..., group_size]."""
+    low, high = weight.aminmax(dim=-1)
+    return from_range(low.clamp_(max=0), high.clamp_(min=0), spec)
+
+
+def fake(weight: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, top: int) -> torch.Tensor:
+    """Weights [..., group_size] rounded to the grid."""
+    zero = zero.unsqueeze(-1)
+    scale = scale.unsqueeze(-1)
+    return (weight / scale).round_().add_(zero).clamp_(0, top).sub_(zero).mul_(scale)
+
+
+def shrunk(
+    weight: torch.Tensor,
+    spec: Spec,
+    importance: torch.Tensor | None = None,
+    steps: int = 20,
+    most: float = 0.5,
+    norm: float = 2.0,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Grids over a range cut back as far as that lowers the error, each input weighed by its importance."""
+    low, high = weight.aminmax(dim=-1)
+    low, high = low.clamp_(max=0), high.clamp_(min=0)
+    best_scale, best_zero = from_range(low, high, spec)
+    best = _error(weight, best_scale, best_zero, spec.top, importance, norm)
+    for step in range(1, steps + 1):
+        keep = 1 - most * step / steps
+        scale, zero = from_range(low * keep, high * keep, spec)
+        error = _error(weight, scale, zero, spec.top, importance, norm)
+        better = error < best
+        best = torch.where(better, error, best)
+        best_scale = torch.where(better, scale, best_scale)
+        best_zero = torch.where(better, zero, best_zero)
+    return best_scale, best_zero
+
+
+def _error(
+    weight: torch.Tensor,
+    scale: torch.Tensor,
+    zero: torch.Tensor,
+    top: int,
+    importance: torch.Tensor | None,
+    norm: float,
+) -> torch.Tensor:
+    gap = fake(weight, scale, zero, top).sub_(weight)
+    gap = gap.square_() if norm == 2.0 else gap.abs_().pow_(norm)
+    return (gap if importance is None else gap.mul_(importance)).sum(-1)
+
+
+def kquant(weight: torch.Tensor, spec: Spec) -> tuple[torch.Tensor, torch.Tensor]:
+    """Grids refitted by weighted least squares from twenty starts; large weights weigh more."""
+    importance = weight.square().mean(-1, keepdim=True).sqrt() + weight.abs()
+    best_scale, best_zero = minmax(weight, spec)
+    best = _error(weight, best_scale, best_zero, spec.top, importance, 2.0)
+    low, high = weight.amin(-1).clamp_(max=0), weight.amax(-1).clamp_(min=0)
+    for step in range(20):
+        factor = (spec.top - 1.0 + 0.1 * step) / spec.top
+        start, zero = from_range(low / factor, high / factor, spec)
+        level = (weight / start.unsqueeze(-1)).round_().add_(zero.unsqueeze(-1)).clamp_(0, spec.top)
+        scale, zero = _least_squares(weight, level, importance, zero, spec)
+        error = _error(weight, scale, zero, spec.top, importance, 2.0)
+        better = error < best
+        best = torch.where(better, error, best)
+        best_scale = torch.where(better, scale, best_scale)
+        best_zero = torch.where(better, zero, best_zero)
+    return best_scale, best_zero
+
+
+def _least_squares(
+    weight: torch.Tensor, level: torch.Tensor, importance: torch.Tensor, zero: torch.Tensor, spec: Spec
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scale and zero point that fit `weight ~ scale * (level - zero)` best."""
+    if not spec.sym:
+        total = importance.sum(-1)
+        mean_level = (importance * level).sum(-1) / total.clamp(min=1e-30)
+        mean_weight = (importance * weight).sum(-1) / total.clamp(min=1e-30)
+        centred = level - mean_level.unsqueeze(-1)
+        slope = (importance * centred * weight).sum(-1) / (importance * centred.square()).sum(-1).clamp(min=1e-30)
+        zero = (mean_level - mean_weight / slope.clamp(min=1e-30)).round_().clamp_(1, spec.top)
+    steps = level - zero.unsqueeze(-1)
+    slope = (importance * steps * weight).sum(-1) / (importance * steps.square()).sum(-1).clamp(min=1e-30)
+    return _stored(slope), zero
+
+
+def hqq(weight: torch.Tensor, spec: Spec, iterations: int, norm: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Half-quadratic fit: the error is split into outliers, which are forgiven, and a rest, which is fitted."""
+    best_scale, best_zero = scale, zero = minmax(weight, spec)
+    best = _error(weight, scale, zero, spec.top, None, norm)
+    ones = torch.ones_like(weight)
+    beta = 5.0  # for errors in units of the grid's step
+    for _ in range(iterations):
+        level = (weight / scale.unsqueeze(-1)).round_().add_(zero.unsqueeze(-1)).clamp_(0, spec.top)
+        gap = weight / scale.unsqueeze(-1) - (level - zero.unsqueeze(-1))
+        size = gap.abs()
+        outlier = gap.sign_().mul_((size - size.clamp(min=1e-6).pow(norm - 1) / beta).clamp_(min=0))
+        scale, zero = _least_squares(weight - outlier.mul_(scale.unsqueeze(-1)), level, ones, zero, spec)
+        error = _error(weight, scale, zero, spec.top, None, norm)
+        better = error < best
+        best = torch.where(better, error, best)
+        best_scale = torch.where(better, scale, best_scale)
+        best_zero = torch.where(better, zero, best_zero)
+        beta *= 1.05
+    return best_scale, best_zero
+
+
+def round_to(weight: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, spec: Spec) -> Quantized:
+    """Round [out, in] to the grids [out, groups]."""
+    rows, inputs = weight.shape
+    blocks = grouped(weight, spec.group_size)
+    codes = (blocks / scale.unsqueeze(-1)).round_().add_(zero.unsqueeze(-1)).clamp_(0, spec.top).to(torch.uint8)
+    codes = codes.view(rows, -1)[:, :inputs]
+    return Quantized(codes, scale.half(), zero.to(torch.uint8), natural_order(inputs, spec), spec)

@@ -1,0 +1,65 @@
+"""The GPTQ storage format: integers in int32 words, zero points less one, a group index per input."""
+
+from __future__ import annotations
+
+import torch
+
+
+def word_rows(count: int, bits: int) -> int:
+    """How many int32 words hold `count` values."""
+    return -(-count * bits // 32)
+
+
+def pack_rows(codes: torch.Tensor, bits: int) -> torch.Tensor:
+    """[n, k] uint8 -> [n, words] int32: a little-endian stream of bits along each row."""
+    n, k = codes.shape
+    per = 32 if bits == 3 else 32 // bits
+    if k % per:
+        codes = torch.nn.functional.pad(codes, (0, per - k % per))
+    if bits == 8:
+        stream = codes
+    elif bits == 4:
+        stream = codes[:, 0::2] | (codes[:, 1::2] << 4)
+    elif bits == 2:
+        stream = codes[:, 0::4] | (codes[:, 1::4] << 2) | (codes[:, 2::4] << 4) | (codes[:, 3::4] << 6)
+    else:
+        eights = codes.view(n, -1, 8).to(torch.int32)
+        word = sum(eights[..., i] << (3 * i) for i in range(8))
+        stream = torch.stack([(word >> (8 * i)) & 255 for i in range(3)], dim=-1).to(torch.uint8).view(n, -1)
+    return stream.contiguous().view(torch.int32)[:, : word_rows(k, bits)]
+
+
+def unpack_rows(words: torch.Tensor, bits: int, count: int) -> torch.Tensor:
+    """[n, words] int32 -> [n, count] uint8."""
+    stream = words.contiguous().view(torch.uint8)
+    n = stream.shape[0]
+    if bits == 8:
+        codes = stream
+    elif bits == 4:
+        codes = torch.stack([stream & 15, stream >> 4], dim=-1).view(n, -1)
+    elif bits == 2:
+        codes = torch.stack([(stream >> s) & 3 for s in (0, 2, 4, 6)], dim=-1).view(n, -1)
+    else:
+        threes = stream[:, : stream.shape[1] // 3 * 3].view(n, -1, 3).to(torch.int32)
+        word = threes[..., 0] | (threes[..., 1] << 8) | (threes[..., 2] << 16)
+        codes = torch.stack([(word >> (3 * i)) & 7 for i in range(8)], dim=-1).to(torch.uint8).view(n, -1)
+    return codes[:, :count]
+
+
+def pack_weight(codes: torch.Tensor, bits: int) -> torch.Tensor:
+    """[out, in] -> qweight [words of in, out]."""
+    return pack_rows(codes, bits).T.contiguous()
+
+
+def unpack_weight(qweight: torch.Tensor, bits: int, inputs: int) -> torch.Tensor:
+    return unpack_rows(qweight.T, bits, inputs)
+
+
+def pack_zeros(zeros: torch.Tensor, bits: int) -> torch.Tensor:
+    """[out, groups] -> qzeros [groups, words of out]. Zero points are never 0, so none wraps around."""
+    return pack_rows((zeros - 1).T.contiguous(), bits)
+
+
+def unpack_zeros(qzeros: torch.Tensor, bits: int, outputs: int) -> torch.Tensor:
+    # A stored value of all ones is a zero point of 0 in files that others wrote.
+    return ((unpack_rows(qzeros, bits, outputs) + 1) & (2**bits - 1)).T

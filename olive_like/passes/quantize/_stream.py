@@ -1,0 +1,314 @@
+"""A model block by block: one in memory at a time, the activations between them, and a journal to resume from."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from blake3 import blake3
+from torch import nn
+
+from olive_like.errors import PassError
+from olive_like.passes.base import Context
+from olive_like.passes.quantize._checkpoint import read_file, save
+from olive_like.passes.quantize._skeleton import Skeleton, finite
+from olive_like.passes.weights import read_header
+
+_TOKENS_AT_ONCE = 4096
+
+
+class Stop(Exception):
+    """Raised by a hook that has seen enough: the rest of a forward pass is not needed."""
+
+
+class _Recorder(nn.Module):
+    """Stands in for a block: notes what it is called with and hands the hidden states on."""
+
+    def __init__(self, block: nn.Module, seen: Callable[[torch.Tensor, tuple[Any, ...], dict[str, Any]], Any]) -> None:
+        super().__init__()
+        self.__dict__["_block"] = block
+        self.__dict__["_seen"] = seen
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_block"], name)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        if args:
+            return self.__dict__["_seen"](args[0], args[1:], kwargs)
+        hidden = kwargs.pop("hidden_states")
+        return self.__dict__["_seen"](hidden, (), kwargs)
+
+
+@dataclass
+class Calls:
+    """How the model calls its blocks, by batch size: what comes beside the hidden states."""
+
+    by_batch: dict[int, list[tuple[tuple[Any, ...], dict[str, Any]]]] = field(default_factory=dict)
+
+
+class Blocks:
+    """The blocks of a model, loaded one by one, and the activations between them."""
+
+    def __init__(self, skeleton: Skeleton, tokens: torch.Tensor, device: str) -> None:
+        self.skeleton = skeleton
+        self.tokens = tokens
+        self.device = device
+        self.name, self._list = skeleton.blocks()
+        self.batch = max(1, _TOKENS_AT_ONCE // tokens.shape[1])
+        self.calls = Calls()
+        self.hidden = torch.empty(0)
+
+    def __len__(self) -> int:
+        return len(self._list)
+
+    def start(self, hidden: torch.Tensor | None = None) -> None:
+        """Run what stands before the blocks. `hidden`: activations to go on from instead."""
+        collected: list[torch.Tensor] = []
+        wanted: dict[int, list[tuple[tuple[Any, ...], dict[str, Any]]]] = self.calls.by_batch
+
+        def seen(state: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], index: int) -> torch.Tensor:
+            if index == 0:
+                collected.append(state.float())
+            calls = wanted.setdefault(state.shape[0], [])
+            if len(calls) == index:
+                calls.append((args, kwargs))
+            return state
+
+        self._through_stubs(seen)
+        self.hidden = torch.cat(collected) if hidden is None else hidden.to(self.device)
+
+    def _through_stubs(self, seen: Callable[..., torch.Tensor]) -> list[Any]:
+        """Run the model with stand-ins for its blocks, and return what it makes of every batch."""
+        model = copy.deepcopy(self.skeleton.model)
+        blocks = model.get_submodule(self.name)
+        for index, block in enumerate(list(blocks)):
+            blocks[index] = _Recorder(block, lambda state, args, kwargs, index=index: seen(state, args, kwargs, index))
+        head = model.get_output_embeddings()
+        for name, module in model.named_modules():
+            if module is head or name.startswith(f"{self.name}."):
+                continue
+            self._fill(module, name, keep=isinstance(module, nn.Embedding))
+        # Embeddings stay in their own type, which may be half of float32; what comes out of them does not.
+        for module in model.modules():
+            if isinstance(module, nn.Embedding):
+                module.register_forward_hook(lambda _m, _i, out: out.float())
+        inner = model.base_model
+        results = []
+        for batch in self.tokens.split(self.batch):
+            results.append(inner(input_ids=batch.to(self.device), **self._options(inner)))
+        return results
+
+    def _options(self, inner: nn.Module) -> dict[str, Any]:
+        return {"use_cache": False} if hasattr(inner.config, "use_cache") else {}
+
+    def _fill(self, module: nn.Module, name: str, keep: bool = False) -> None:
+        """Load a module's own parameters (not its children's) as float32."""
+        for part, parameter in list(module.named_parameters(recurse=False)):
+            stored = self.skeleton.stored(name, part)
+            if stored is None:
+                if parameter.is_meta and self.skeleton.stored(name, "qweight"):
+                    raise PassError(f"{name} is quantised already")
+                continue
+            value = self.skeleton.checkpoint.read(f"{stored}.{part}")
+            value = value if keep else value.float()
+            setattr(module, part, nn.Parameter(value.to(self.device), requires_grad=False))
+        if not any(parameter.is_meta for parameter in module.parameters()):
+            module.to(self.device)  # computed buffers
+
+    def load(self, index: int) -> nn.Module:
+        """One block with its weights, in float32."""
+        block = copy.deepcopy(self._list[index])
+        prefix = f"{self.name}.{index}"
+        for name, module in block.named_modules():
+            self._fill(module, f"{prefix}.{name}" if name else prefix)
+        for name, parameter in block.named_parameters():
+            if parameter.is_meta:
+                raise PassError(f"the model's files lack {prefix}.{name}", "Fetch the model again.")
+            finite(parameter, f"{prefix}.{name}")
+        return block.to(self.device).eval()
+
+    def tensors(self, index: int) -> dict[str, str]:
+        """Parameter name inside of a block -> name in the files."""
+        prefix = f"{self.name}.{index}."
+        found = {}
+        for name, _ in self._list[index].named_parameters():
+            module, _, part = name.rpartition(".")
+            stored = self.skeleton.stored(prefix + module if module else prefix.rstrip("."), part)
+            if stored is not None:
+                found[name] = f"{stored}.{part}"
+        return found
+
+    def batches(self, block: nn.Module, index: int) -> Iterator[Callable[[], torch.Tensor]]:
+        """For every batch, a call that runs it through the block."""
+        for start in range(0, len(self.hidden), self.batch):
+            piece = self.hidden[start : start + self.batch]
+            args, kwargs = self.calls.by_batch[len(piece)][index]
+
+            def call(piece: torch.Tensor = piece, args: Any = args, kwargs: Any = kwargs) -> torch.Tensor:
+                out = block(piece, *args, **kwargs)
+                return out[0] if isinstance(out, tuple) else out
+
+            yield call
+
+    def run(self, block: nn.Module, index: int) -> None:
+        """Replace the activations by what the block makes of them."""
+        for number, call in enumerate(self.batches(block, index)):
+            start = number * self.batch
+            out = call()
+            self.hidden[start : start + len(out)] = out
+
+    def watch(
+        self, block: nn.Module, index: int, modules: list[str], seen: Callable[[tuple[str, ...], torch.Tensor], None]
+    ) -> None:
+        """Show the inputs of some linear layers, batch by batch; layers that share an input come together."""
+        groups: list[tuple[str, ...]] | None = None
+        current: list[tuple[str, torch.Tensor]] = []
+
+        def hook(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+            def before(_module: nn.Module, args: tuple[Any, ...]) -> None:
+                current.append((name, args[0]))
+                if len(current) == len(modules):
+                    raise Stop
+
+            return before
+
+        handles = [block.get_submodule(name).register_forward_pre_hook(hook(name)) for name in modules]
+        try:
+            for call in self.batches(block, index):
+                current.clear()
+                with contextlib.suppress(Stop):
+                    call()
+                if groups is None:
+                    groups = _same_input(current)
+                by_name = dict(current)
+                for group in groups:
+                    seen(group, by_name[group[0]].reshape(-1, by_name[group[0]].shape[-1]))
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def final(self) -> Iterator[torch.Tensor]:
+        """What stands before the head: the activations after the last norm, batch by batch."""
+        position = iter(range(0, len(self.hidden), self.batch))
+
+        def seen(state: torch.Tensor, _args: Any, _kwargs: Any, index: int) -> torch.Tensor:
+            if index < len(self) - 1:
+                return state
+            start = next(position)
+            return self.hidden[start : start + state.shape[0]]
+
+        for result in self._through_stubs(seen):
+            yield result[0]
+
+
+def _same_input(seen: list[tuple[str, torch.Tensor]]) -> list[tuple[str, ...]]:
+    groups: dict[tuple[int, tuple[int, ...]], list[str]] = {}
+    for name, tensor in seen:
+        groups.setdefault((tensor.data_ptr(), tuple(tensor.shape)), []).append(name)
+    return [tuple(names) for names in groups.values()]
+
+
+@dataclass
+class BlockResult:
+    """What a pass makes of one block."""
+
+    tensors: dict[str, torch.Tensor]  # by their names in the files
+    report: dict[str, Any]
+
+
+class BlockWork(Protocol):
+    """A calibrated pass, seen from the stream: it changes the block in place and says what is to be stored."""
+
+    def __call__(self, blocks: Blocks, block: nn.Module, index: int) -> BlockResult: ...
+
+
+def go_through(blocks: Blocks, work: BlockWork, context: Context) -> list[tuple[Path, dict[str, Any]]]:
+    """Do the work on every block, from the first that an earlier, interrupted run did not finish."""
+    journal = _Journal(context.scratch)
+    done, hidden = journal.resume(context)
+    blocks.start(hidden)
+    for index in range(done, len(blocks)):
+        block = blocks.load(index)
+        result = work(blocks, block, index)
+        blocks.run(block, index)
+        del block
+        journal.add(index, result, blocks.hidden)
+        errors = [layer["relative_error"] for layer in result.report.values() if "relative_error" in layer]
+        shown = {"relative_error": sum(errors) / len(errors)} if errors else {}
+        context.progress(index + 1, len(blocks), **shown)
+    return journal.shards()
+
+
+class _Journal:
+    """What of the work is finished, in the scratch folder; every file in it is checked before it is believed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / "journal.json"
+        self.entries: list[dict[str, Any]] = []
+
+    def resume(self, context: Context) -> tuple[int, torch.Tensor | None]:
+        if not self.file.exists():
+            return 0, None
+        entries = json.loads(self.file.read_text())
+        last = entries[-1]
+        files = [(entry["shard"], entry["digest"]) for entry in entries] + [(last["hidden"], last["hidden_digest"])]
+        for name, digest in files:
+            if not (self.folder / name).exists() or _digest(self.folder / name) != digest:
+                context.note(f"{name} of the interrupted run is damaged: starting again from the first layer")
+                self.file.unlink()
+                return 0, None
+        self.entries = entries
+        context.note(f"going on at layer {len(entries)} of the interrupted run")
+        return len(entries), read_file(self.folder / last["hidden"])["hidden"]
+
+    def add(self, index: int, result: BlockResult, hidden: torch.Tensor) -> None:
+        shard, state = f"layer-{index:05d}.safetensors", f"hidden-{index:05d}.safetensors"
+        _replace(self.folder / shard, lambda path: save(path, result.tensors))
+        _replace(self.folder / state, lambda path: save(path, {"hidden": hidden}))
+        before = self.entries[-1]["hidden"] if self.entries else None
+        self.entries.append(
+            {
+                "shard": shard,
+                "digest": _digest(self.folder / shard),
+                "hidden": state,
+                "hidden_digest": _digest(self.folder / state),
+                "report": result.report,
+            }
+        )
+        _replace(self.file, lambda path: path.write_text(json.dumps(self.entries)))
+        if before:
+            (self.folder / before).unlink(missing_ok=True)
+
+    def shards(self) -> list[tuple[Path, dict[str, Any]]]:
+        return [(self.folder / entry["shard"], entry["report"]) for entry in self.entries]
+
+
+def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write a file so that it is either whole or not there."""
+    partial = path.with_name(path.name + ".part")
+    write(partial)
+    os.replace(partial, path)
+
+
+def _digest(path: Path) -> str:
+    return blake3(max_threads=blake3.AUTO).update_mmap(path).hexdigest()
+
+
+def copy_shards(shards: list[tuple[Path, dict[str, Any]]], output: Path) -> dict[str, list[str]]:
+    """Put the finished blocks into the output folder; what remains of the model is one more shard."""
+    total = len(shards) + 1
+    names = {}
+    for number, (path, _) in enumerate(shards):
+        name = f"model-{number + 1:05d}-of-{total:05d}.safetensors"
+        shutil.copyfile(path, output / name)
+        names[name] = list(read_header(path))
+    return names

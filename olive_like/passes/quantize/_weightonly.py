@@ -1,0 +1,135 @@
+"""Quantisers that need no data: they go through the file tensor by tensor, in pieces of a few megabytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from olive_like.artifacts import HfModel
+from olive_like.errors import PassError
+from olive_like.passes.base import Context
+from olive_like.passes.quantize import _grid
+from olive_like.passes.quantize._checkpoint import ShardWriter, copy_side_files
+from olive_like.passes.quantize._grid import Quantized, Spec, grouped, round_to
+from olive_like.passes.quantize._output import (
+    PARTS,
+    LayerError,
+    Report,
+    layout,
+    packed,
+    quantization_config,
+    stored_bits,
+    write_config,
+)
+from olive_like.passes.quantize._request import Request, read_request
+from olive_like.passes.quantize._skeleton import Skeleton, Target, finite, load_skeleton
+
+Fit = Callable[[torch.Tensor, Spec], tuple[torch.Tensor, torch.Tensor]]
+_PIECE = 1 << 19  # weights at a time: what fits a core's cache is twice as fast as what does not
+
+
+def run(model: HfModel, config: Any, context: Context, method: str) -> HfModel:
+    fits: dict[str, Fit] = {
+        "rtn": _grid.minmax,
+        "kquant": _grid.kquant,
+        "hqq": lambda w, s: _grid.hqq(w, s, config.iterations, config.lp_norm),
+    }
+    torch.set_num_threads(context.threads)
+    skeleton = load_skeleton(model.path)
+    request = read_request(model, config, skeleton, context, adds=True)
+    with torch.inference_mode():
+        report = _write(model, skeleton, request, fits[method], method, context)
+    write_config(context.output, model.path, _config_changes(skeleton, request, method))
+    copy_side_files(model.path, context.output)
+    report.write(model, context.output, context, stored_bits(_stored_once(skeleton, request.targets)))
+    return HfModel(context.output, request.attributes)
+
+
+def _stored_once(skeleton: Skeleton, targets: list[Target]) -> list[Target]:
+    """The targets without the embedding, if it is the head's matrix on the same grid: that is kept once."""
+    by_name = {target.module: target for target in targets}
+    head, embedding = by_name.get(skeleton.head or ""), by_name.get(skeleton.embedding or "")
+    if skeleton.tied and head and embedding and head.tensor == embedding.tensor and head.spec == embedding.spec:
+        return [target for target in targets if target is not embedding]
+    return targets
+
+
+def _config_changes(skeleton: Skeleton, request: Request, method: str) -> dict[str, Any]:
+    changes: dict[str, Any] = {
+        "quantization_config": quantization_config(
+            request.default, request.group_size, request.targets, skeleton, method
+        )
+    }
+    written = _stored_once(skeleton, request.targets)
+    head_alone = any(t.module == skeleton.head for t in request.targets) and len(written) == len(request.targets)
+    if skeleton.tied and head_alone:
+        changes["tie_word_embeddings"] = False  # from here on they are two matrices
+    return changes
+
+
+def _write(model: HfModel, skeleton: Skeleton, request: Request, fit: Fit, method: str, context: Context) -> Report:
+    checkpoint = skeleton.checkpoint
+    written = _stored_once(skeleton, request.targets)
+    names = {target.module: _output_name(skeleton, target) for target in written}
+    replaced = {f"{target.tensor}.weight" for target in request.targets}
+    if skeleton.tied and not any(target.embedding for target in request.targets) and skeleton.embedding:
+        stored = skeleton.stored(skeleton.embedding)
+        replaced.discard(f"{stored}.weight")  # a tied head is rounded, the embedding stays
+    kept = [entry for name, entry in checkpoint.entries.items() if name not in replaced]
+    writer = ShardWriter(
+        context.output / "model.safetensors",
+        [(entry.name, entry.dtype, entry.shape) for entry in kept]
+        + [(f"{names[target.module]}.{part}", *form) for target in written for part, form in layout(target).items()],
+    )
+    report = Report(method)
+    for step, target in enumerate(written):
+        layer, error = _quantize(skeleton, target, fit)
+        for part, tensor in packed(layer).items():
+            writer.write(f"{names[target.module]}.{part}", tensor)
+        report.add(target, error.to_json())
+        context.progress(step + 1, len(written), relative_error=error.to_json()["relative_error"])
+    for entry in kept:
+        writer.write_raw(entry.name, checkpoint.raw(entry.name))
+    writer.close()
+    return report
+
+
+def _output_name(skeleton: Skeleton, target: Target) -> str:
+    """Where a layer is stored: as before, but a head that was only a view of the embedding gets its own place."""
+    return target.module if target.module == skeleton.head else target.tensor
+
+
+def _quantize(skeleton: Skeleton, target: Target, fit: Fit) -> tuple[Quantized, LayerError]:
+    error, parts = LayerError(), []
+    for piece in _pieces(skeleton, target):
+        weight = finite(piece.float(), target.module)
+        scale, zero = fit(grouped(weight, target.spec.group_size), target.spec)
+        part = round_to(weight, scale, zero, target.spec)
+        error.add(weight, part.dense())
+        parts.append(part)
+    if not parts:
+        raise PassError(f"{target.module} has no weights")
+    first = parts[0]
+    return Quantized(
+        torch.cat([p.codes for p in parts]),
+        torch.cat([p.scales for p in parts]),
+        torch.cat([p.zeros for p in parts]),
+        first.g_idx,
+        first.spec,
+    ), error
+
+
+def _pieces(skeleton: Skeleton, target: Target) -> Iterator[torch.Tensor]:
+    """The rows of a layer [out, in], a few at a time."""
+    name = f"{target.tensor}.weight"
+    if target.transposed:
+        yield skeleton.checkpoint.read(name).T.contiguous()
+        return
+    rows = max(1, _PIECE // target.inputs)
+    for start in range(0, target.outputs, rows):
+        yield skeleton.checkpoint.read(name, start, start + rows)
+
+
+__all__ = ["PARTS", "run"]
