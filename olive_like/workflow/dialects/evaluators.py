@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from olive_like.diagnostics.nearest import did_you_mean
+from olive_like.metrics.catalog import QUALITY, SPEED, shorthand
 from olive_like.workflow.builder import copied
 from olive_like.workflow.dialects.data import is_nested, translate_data
 from olive_like.workflow.dialects.passes import each_pass
@@ -63,7 +65,10 @@ def _by_name(
     if name in shared:
         metrics[index] = copied(shared[name])
         return
-    report.add("OL306", f"there is no metric {name!r}", mark, field, "Write it in place, or under `metrics:`.")
+    if shorthand(name) is not None:
+        return  # the schema knows what `perplexity` alone means
+    near = did_you_mean(name, [*shared, *QUALITY, *SPEED])
+    report.add("OL306", f"there is no metric {name!r}", mark, field, near or "Write it in place, or under `metrics:`.")
     metrics[index] = LocatedDict({"name": name, "type": "custom"}, mark)
 
 
