@@ -36,7 +36,9 @@ class Artifact:
     kind: ClassVar[str] = "artifact"
 
 
-@dataclass(frozen=True)
+# The kinds below add no fields: what `dataclass` made of Artifact serves them too, and costs nothing again.
+
+
 class HfModel(Artifact):
     """A Hugging Face model folder: config, safetensors, tokenizer. Attributes: `task`, `load_kwargs`."""
 
@@ -51,7 +53,6 @@ class HfModel(Artifact):
         return dict(self.attributes.get("load_kwargs") or {})
 
 
-@dataclass(frozen=True)
 class Adapter(Artifact):
     """A peft adapter folder that stands on the model `refs["base"]`."""
 
@@ -68,14 +69,12 @@ class Adapter(Artifact):
         return self.attributes.get("task") or self.base.task
 
 
-@dataclass(frozen=True)
 class PyTorchModel(Artifact):
     """A model that the user's own script builds. Attributes: `script`, `loader`, `io_config`, …"""
 
     kind: ClassVar[str] = "pytorch_model"
 
 
-@dataclass(frozen=True)
 class OnnxModel(Artifact):
     """A folder with an ONNX graph, its external data and whatever goes with it (tokenizer, genai_config)."""
 
@@ -91,28 +90,24 @@ class OnnxModel(Artifact):
         return bool(self.attributes.get("genai", False))
 
 
-@dataclass(frozen=True)
 class CompositeModel(Artifact):
     """Several models in one folder. Attributes: `components`, a list of {name, kind, path, attributes}."""
 
     kind: ClassVar[str] = "composite_model"
 
 
-@dataclass(frozen=True)
 class Dataset(Artifact):
     """Prepared data. Attributes: `format` and what its reader needs."""
 
     kind: ClassVar[str] = "dataset"
 
 
-@dataclass(frozen=True)
 class Metrics(Artifact):
     """A folder with `metrics.json`: name -> {value, unit, higher_is_better, …}."""
 
     kind: ClassVar[str] = "metrics"
 
 
-@dataclass(frozen=True)
 class NullArtifact(Artifact):
     """What the pretend passes make."""
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from olive_like.artifacts import Metrics
-from olive_like.data.config import DataConfig
 from olive_like.diagnostics.nearest import did_you_mean
 from olive_like.graph.kinds import check_kinds
 from olive_like.graph.model import SOURCE, Graph, Node, Role
@@ -16,6 +15,7 @@ from olive_like.passes.registry import load
 from olive_like.workflow.check_passes import data_fields
 
 if TYPE_CHECKING:
+    from olive_like.data.config import DataConfig
     from olive_like.workflow.problems import Problems
     from olive_like.workflow.schema import Workflow
 

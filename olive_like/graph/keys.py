@@ -6,14 +6,17 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from olive_like.artifacts import Artifact
 from olive_like.canonical import digest
-from olive_like.data.config import DataConfig
 from olive_like.graph.model import Node
 from olive_like.marks import marked_files, semantic
 from olive_like.passes.registry import entry
+from olive_like.workflow.check_passes import data_fields
+
+if TYPE_CHECKING:
+    from olive_like.data.config import DataConfig
 
 SCHEMA = 1  # raised when the meaning of the document changes; old records are then simply not found
 
@@ -112,6 +115,5 @@ def _plugin_code(pass_name: str, file_digest: FileDigest) -> str | None:
 
 def data_configs(node: Node) -> list[DataConfig]:
     """The data sets that stand in a node's settings."""
-    return [
-        value for name in type(node.config).model_fields if isinstance(value := getattr(node.config, name), DataConfig)
-    ]
+    values = (getattr(node.config, name) for name in data_fields(type(node.config)))
+    return [value for value in values if value is not None and not isinstance(value, str)]

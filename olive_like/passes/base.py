@@ -19,7 +19,16 @@ T = TypeVar("T")
 class PassConfig(BaseModel):
     """Settings of a pass: typed, documented, and nothing unknown accepted."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=())
+    # defer_build: settings of a pass that is looked at but not used need not be built.
+    # Numbers are finite: NaN and infinity have no place in a key.
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        populate_by_name=True,
+        protected_namespaces=(),
+        defer_build=True,
+        allow_inf_nan=False,
+    )
 
 
 class Effect(Enum):

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 class SystemConfig(BaseModel):
     """Settings of a system."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, defer_build=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)

@@ -162,9 +162,12 @@ class Sections:
             settings[key] = item
 
     def _data_configs(self) -> None:
+        found: dict[str, Any] = {}
+        self.values["data_configs"] = found
+        if not self.tree.get("data_configs"):
+            return
         from olive_like.data.config import DataConfig
 
-        found: dict[str, Any] = {}
         for name, value, loc in self._named("data_configs"):
             if isinstance(value, DataConfig):
                 found[name] = value.model_copy(update={"name": name})
@@ -174,7 +177,6 @@ class Sections:
                 continue
             built = self.build(DataConfig, {**entry, "name": name}, loc)
             found[name] = built
-        self.values["data_configs"] = found
 
     def _named(self, section: str) -> Iterator[tuple[str, Any, Loc]]:
         """The entries of a section that is a mapping, or a list of mappings with a `name` each."""
@@ -199,10 +201,13 @@ class Sections:
             yield name, item, (section, name)
 
     def _systems(self) -> None:
+        found: dict[str, Any] = {}
+        self.values["systems"] = found
+        if not self.tree.get("systems"):
+            return
         from olive_like.systems import registry
         from olive_like.workflow.entries import SystemEntry
 
-        found: dict[str, Any] = {}
         for name, value, loc in self._named("systems"):
             found[name] = value if isinstance(value, SystemEntry) else None
             entry = self.mapping(value, loc) if found[name] is None else None
@@ -222,7 +227,6 @@ class Sections:
             config = self.build(cls.Config, settings, loc, ("type",))
             if config is not None:
                 found[name] = SystemEntry(name, registry.proper_name(kind), cls, config)
-        self.values["systems"] = found
 
     def _evaluators(self) -> None:
         found: dict[str, Any] = {}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
-from olive_like.data.config import DataConfig
 from olive_like.passes import registry
 from olive_like.workflow.entries import PassEntry
 from olive_like.workflow.located import Loc, plain
@@ -239,12 +239,15 @@ def _broken(name: str, kind: str | None, cls: type[Pass] | None, inputs: _Inputs
 
 def data_fields(config: type[Any]) -> tuple[str, ...]:
     """The settings of a pass that take a data set."""
+    data = sys.modules.get("olive_like.data.config")
+    if data is None:
+        return ()  # no class so far has such a setting
     known = _DATA_FIELDS.get(config)
     if known is None:
         known = _DATA_FIELDS[config] = tuple(
             name
             for name, info in config.model_fields.items()
-            if info.annotation is DataConfig or DataConfig in getattr(info.annotation, "__args__", ())
+            if data.DataConfig in (info.annotation, *getattr(info.annotation, "__args__", ()))
         )
     return known
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from olive_like.marks import marked_files
 from olive_like.workflow.located import Loc
+from olive_like.workflow.models import local_path
 from olive_like.workflow.problems import Problems
 
 if TYPE_CHECKING:
@@ -34,11 +35,9 @@ def _model(workflow: Workflow, problems: Problems) -> None:
     if model is None:
         return
     for field in ("model_path", "adapter_path"):
-        name = getattr(model, field, None)
-        path = model.folder(workflow.base_dir) if field == "model_path" else model.adapter(workflow.base_dir)  # type: ignore[attr-defined]
-        if name and path is not None and not path.exists():
-            message = f"there is no model at {path}"
-            problems.add("OL402", message, ("input_model", field), _beside(path))
+        path = local_path(getattr(model, field, None), workflow.base_dir)
+        if path is not None and not path.exists():
+            problems.add("OL402", f"there is no model at {path}", ("input_model", field), _beside(path))
 
 
 def _configs(workflow: Workflow) -> Iterator[tuple[BaseModel, Loc]]:

@@ -76,8 +76,11 @@ def workflow_schema() -> Schema:
             ]
         },
     }
-    for name, schema in sections.items():
-        schema["description"] = Workflow.model_fields[name].description
+    sections = {
+        name: {**schema, "description": Workflow.model_fields[name].description} for name, schema in sections.items()
+    }
+    components = definitions.made["model.CompositeModel"]["properties"]["model_components"]
+    components["items"] = sections["input_model"]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "olive-like workflow",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -11,14 +10,14 @@ from typing import Literal
 from olive_like.diagnostics import Diagnostic
 from olive_like.diagnostics.codes import problem
 from olive_like.workflow.builder import TreeBuilder, Unreadable
-from olive_like.workflow.located import LocatedDict
+from olive_like.workflow.located import LocatedDict, Mark
 
 MAX_BYTES = 16 << 20
 
 Format = Literal["yaml", "json"]
 
-# What YAML calls printable, and a tab or line end: anything else has no business in a text file.
-_CONTROL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# A tab or a line end apart, control characters have no business in a text file.
+_CONTROLS = bytes(code for code in (*range(32), 127) if code not in b"\t\n\r")
 
 
 @dataclass
@@ -85,14 +84,14 @@ def _not_utf8(file: str, line: int, column: int, message: str) -> Diagnostic:
 
 
 def _refuse_control_characters(text: str, builder: TreeBuilder) -> None:
-    found = _CONTROL.search(text)
-    if found is not None:
-        from olive_like.workflow.located import Mark
-
-        line = text.count("\n", 0, found.start()) + 1
-        column = found.start() - (text.rfind("\n", 0, found.start()) + 1) + 1
-        name = "a NUL character" if found.group() == "\0" else f"the control character U+{ord(found.group()):04X}"
-        raise builder.give_up("OL002", f"{name} has no place in a text file", Mark(line, column))
+    raw = text.encode("utf-8", "replace")
+    if len(raw.translate(None, _CONTROLS)) == len(raw):
+        return
+    place, found = next((i, c) for i, c in enumerate(text) if ord(c) < 128 and ord(c) in _CONTROLS)
+    line = text.count("\n", 0, place) + 1
+    column = place - (text.rfind("\n", 0, place) + 1) + 1
+    name = "a NUL character" if found == "\0" else f"the control character U+{ord(found):04X}"
+    raise builder.give_up("OL002", f"{name} has no place in a text file", Mark(line, column))
 
 
 def _format_of(file: str | None, text: str) -> Format:

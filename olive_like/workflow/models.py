@@ -16,7 +16,9 @@ Name = Annotated[str, Expands()]
 class InputModel(BaseModel):
     """What all input models have."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=(), defer_build=True
+    )
 
     type: ClassVar[str] = ""
     model_path: Name | None = None

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from olive_like.diagnostics import Diagnostic
 from olive_like.workflow.check import checked_sections
 from olive_like.workflow.loader import load
 from olive_like.workflow.located import LocatedDict, LocatedList, Mark
-from olive_like.workflow.overrides import Override, apply_overrides
 from olive_like.workflow.problems import Problems, in_order
 from olive_like.workflow.schema import Workflow, invalid
+
+if TYPE_CHECKING:
+    from olive_like.workflow.overrides import Override
 
 Source = str | os.PathLike[str] | dict[str, Any] | Workflow
 
@@ -68,17 +70,27 @@ def _check(
 
     tree: LocatedDict = copied(written)
     set_problems = Problems(tree, file)
-    applied = apply_overrides(tree, overrides, set_problems)
+    applied = _overridden(tree, overrides, set_problems)
     found, values, tree = _translate_and_check(tree, file, base)
     as_text = {o.field for o in applied if o.could_be_text and any(_is_type_error(d, o.field) for d in found)}
     if as_text:  # `revision=1234` is text because the schema says so
         tree = copied(written)
-        applied = apply_overrides(tree, overrides, Problems(tree, file), as_text)
+        applied = _overridden(tree, overrides, Problems(tree, file), as_text)
         found, values, tree = _translate_and_check(tree, file, base)
     everything = in_order([*diagnostics, *set_problems.found, *(_said_where(d, applied) for d in found)])
     draft = Workflow.from_values(values, tree, file, base, tuple(everything))
     ok = not any(d.severity.value == "error" for d in everything)
     return ReadResult(draft if ok else None, tuple(everything), draft)
+
+
+def _overridden(
+    tree: LocatedDict, overrides: Sequence[str], problems: Problems, as_text: Collection[str] = ()
+) -> list[Override]:
+    if not overrides:
+        return []
+    from olive_like.workflow.overrides import apply_overrides
+
+    return apply_overrides(tree, overrides, problems, as_text)
 
 
 def _translate_and_check(

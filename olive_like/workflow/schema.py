@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
-from olive_like.data.config import DataConfig
 from olive_like.diagnostics import Diagnostic
 from olive_like.errors import WorkflowError
 from olive_like.workflow.environment import Expands
 from olive_like.workflow.located import Loc, Mark, find_mark
-from olive_like.workflow.models import InputModel
 
 if TYPE_CHECKING:
+    from olive_like.data.config import DataConfig
     from olive_like.metrics.config import Evaluator
     from olive_like.workflow.entries import PassEntry, SystemEntry
+    from olive_like.workflow.models import InputModel
     from olive_like.workflow.search import SearchStrategy
 else:  # modules that only a workflow which uses them pays for
-    Evaluator = PassEntry = SystemEntry = SearchStrategy = Any
+    DataConfig = Evaluator = InputModel = PassEntry = SystemEntry = SearchStrategy = Any
 
 DEFAULT_CACHE = "~/.cache/olive-like"
 
@@ -31,7 +31,7 @@ Expanded = Annotated[str, Expands()]
 class Settings(BaseModel):
     """The single values at the top of a workflow."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), defer_build=True)
 
     evaluator: str | None = Field(None, description="Evaluator of every pass that names none.")
     evaluate_input_model: bool = Field(False, description="Measure the input model too.")

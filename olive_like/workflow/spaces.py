@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from olive_like.workflow.located import Loc
 
@@ -31,8 +30,7 @@ class BadSpace(ValueError):
     """A space that makes no sense."""
 
 
-@dataclass(frozen=True)
-class Space:
+class Space(NamedTuple):
     """What a setting may be."""
 
     kind: Literal["choice", "int", "float"]

@@ -11,8 +11,8 @@ from pydantic import Field
 from olive_like.artifacts import Artifact, NullArtifact
 from olive_like.canonical import digest
 from olive_like.errors import PassError
+from olive_like.marks import NotInKey
 from olive_like.passes.base import Context, Pass, PassConfig
-from olive_like.passes.fields import NotInKey
 
 _CHUNK = 1 << 20
 
