@@ -171,19 +171,17 @@ def plan(
         return plan_workflow(workflow, store, until=until, only=only)
 
 
-def check(source: str | os.PathLike[str] | dict[str, Any] | Workflow, *, overrides: Sequence[str] = ()) -> CheckResult:
-    """Everything that is wrong with a workflow, found without running it."""
-    from olive_like.graph.build import build
-    from olive_like.workflow.problems import Problems
+def check(
+    source: str | os.PathLike[str] | dict[str, Any] | Workflow, *, overrides: Sequence[str] = (), files: bool = True
+) -> CheckResult:
+    """Everything that is wrong with a workflow, found without running it.
+
+    `files` says whether to look if the files that it names are there.
+    """
+    from olive_like.graph.check import diagnose
     from olive_like.workflow.read import read
 
-    result = read(source, overrides)
-    found = list(result.diagnostics)
-    if result.workflow is not None:
-        problems = Problems(result.workflow.tree, result.workflow.file)
-        build(result.workflow, problems)
-        found += problems.found
-    return CheckResult(tuple(found))
+    return CheckResult(tuple(diagnose(read(source, overrides), files=files)))
 
 
 def _read(source: Any, overrides: Sequence[str]) -> Workflow:

@@ -15,24 +15,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    from olive_like.diagnostics import Severity
-    from olive_like.graph.check import diagnose
-    from olive_like.workflow.read import read
+    from olive_like.api import check
 
-    diagnostics = diagnose(read(args.file, args.overrides), files=not args.no_files)
-    ok = not any(d.severity is Severity.ERROR for d in diagnostics)
+    result = check(args.file, overrides=args.overrides, files=not args.no_files)
     if args.json:
         import json
 
         from olive_like.redact import Redactor
 
-        found = Redactor().data([d.to_json() for d in diagnostics])
-        print(json.dumps({"ok": ok, "diagnostics": found}, ensure_ascii=False))
-    else:
+        print(json.dumps(Redactor().data(result.to_json()), ensure_ascii=False))
+    elif result.diagnostics:
         from olive_like.diagnostics.render import render
 
-        if diagnostics:
-            print(render(diagnostics, stream=sys.stdout))
-        else:
-            print(f"{args.file}: nothing wrong")
-    return 0 if ok else 2
+        print(render(result.diagnostics, stream=sys.stdout))
+    else:
+        print(f"{args.file}: nothing wrong")
+    return 0 if result.ok else 2
