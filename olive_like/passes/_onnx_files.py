@@ -26,6 +26,15 @@ _GRAPH_ALIGNMENT = 64
 _RUNTIME_OPS = frozenset({"SimplifiedLayerNormalization"})
 
 
+# What may stand beside a model: configs, tokenizers, processors, pipelines of sentence-transformers.
+SIDE_FILES = (
+    "config.json", "generation_config.json", "genai_config.json", "tokenizer*", "special_tokens_map.json",
+    "added_tokens.json", "chat_template*", "vocab*", "merges.txt", "spiece.model", "sentencepiece*", "*.tiktoken",
+    "normalizer.json", "preprocessor_config.json", "processor_config.json", "*_processor_config.json",
+    "modules.json", "*_Pooling/config.json", "sentence_bert_config.json", "config_sentence_transformers.json",
+)  # fmt: skip
+
+
 def graph_file(model: OnnxModel) -> Path:
     """The model's main graph."""
     if model.path.is_file():
@@ -194,13 +203,14 @@ def copy_side_files(source: OnnxModel, target: Path, graphs: Iterable[Path] | No
     """
     if source.path.is_file():
         return
-    rewritten = list(components(source).values() if graphs is None else graphs)
+    siblings = [source.path / name for name in source.attributes.get("siblings", ())]
+    rewritten = list(siblings or components(source).values() if graphs is None else graphs)
     left_out: set[str] = set()
     for path in rewritten:
         left_out.add(path.relative_to(source.path).as_posix())
         inside = path.parent.relative_to(source.path)
         left_out.update((inside / name).as_posix() for name in data_files(load_proto(path)))
-    for path in sorted(source.path.rglob("*")):
+    for path in _beside_graphs(source):
         relative = path.relative_to(source.path)
         if relative.as_posix() in left_out or path.is_dir():
             continue
@@ -210,12 +220,21 @@ def copy_side_files(source: OnnxModel, target: Path, graphs: Iterable[Path] | No
         clone(path, target / relative)
 
 
+def _beside_graphs(source: OnnxModel) -> list[Path]:
+    """All that is in a folder that a pass wrote; in a user's folder, who knows what else is there, known names only."""
+    if "io" in source.attributes:
+        return sorted(source.path.rglob("*"))
+    return sorted({path for pattern in SIDE_FILES for path in source.path.glob(pattern)})
+
+
 def finish(context: Context, source: OnnxModel, attributes: Mapping[str, Any] | None = None) -> OnnxModel:
     """The artifact that stands in `context.output`: checked, its inputs and outputs described anew.
 
     Attributes are the source's with `attributes` on top.
     """
-    merged = {**source.attributes, "file": graph_file(source).name, **(attributes or {})}
+    merged = {**source.attributes, **(attributes or {})}
+    if "file" not in merged:
+        merged["file"] = graph_file(source).name
     result = OnnxModel(context.output, merged)
     described = {}
     for name, path in components(result).items():

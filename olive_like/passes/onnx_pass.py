@@ -24,12 +24,33 @@ class OnnxPass(Pass):
 
     def run(self, model: OnnxModel | CompositeModel, config: Any, context: Context) -> Artifact:
         if isinstance(model, OnnxModel):
-            return self.transform(model, config, context)
+            return (
+                self._each_graph(model, config, context)
+                if is_several(model)
+                else self.transform(model, config, context)
+            )
         return self._each_component(model, config, context)
 
     @classmethod
     def available(cls) -> bool:
         return cls.transform is not OnnxPass.transform
+
+    def _each_graph(self, model: OnnxModel, config: Any, context: Context) -> OnnxModel:
+        """Transform each of several graphs in one folder, an encoder's and a decoder's say."""
+        attributes: dict[str, Any] = {}
+        described: dict[str, Any] = {}
+        for name, part in graphs_of(model).items():
+            scratch = context.scratch / name
+            scratch.mkdir(parents=True, exist_ok=True)
+            own = config
+            if getattr(config, "external_data_name", None):
+                own = config.model_copy(update={"external_data_name": f"{name}.{config.external_data_name}"})
+            after = self.transform(part, own, replace(context, scratch=scratch))
+            attributes.update(after.attributes)
+            described[name] = after.attributes.get("io")
+        del attributes["siblings"]
+        kept = {key: model.attributes[key] for key in ("file", "components")}
+        return OnnxModel(context.output, {**attributes, **kept, "io": described})
 
     def _each_component(self, model: CompositeModel, config: Any, context: Context) -> CompositeModel:
         components = []
@@ -47,6 +68,25 @@ class OnnxPass(Pass):
             components.append({**part, "attributes": dict(after.attributes)})
         _copy_rest(model, context.output)
         return CompositeModel(context.output, {**model.attributes, "components": components})
+
+
+def is_several(model: OnnxModel) -> bool:
+    """Whether a folder holds several graphs that belong together."""
+    return bool(model.attributes.get("components"))
+
+
+def graphs_of(model: OnnxModel) -> dict[str, OnnxModel]:
+    """Each graph of a folder with several as a model of its own; `siblings` names all of them."""
+    listed = model.attributes["components"]
+    common = {key: value for key, value in model.attributes.items() if key != "components"}
+    common["siblings"] = [entry["file"] for entry in listed]
+    described = model.attributes.get("io", {})
+    return {
+        entry["name"]: OnnxModel(
+            model.path, {**common, "file": entry["file"], "io": described.get(entry["name"])}, digest=model.digest
+        )
+        for entry in listed
+    }
 
 
 def _copy_rest(model: CompositeModel, output: Path) -> None:

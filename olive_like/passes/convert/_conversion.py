@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from olive_like.artifacts import Adapter, HfModel, OnnxModel, PyTorchModel
-from olive_like.errors import PassError
 from olive_like.passes._models import load_model, task_for, torch_dtype
 from olive_like.passes._onnx_files import finish, save_ir
+from olive_like.passes._user_script import load_script
 from olive_like.passes.base import Context
 from olive_like.passes.convert._check_export import verify_export
 from olive_like.passes.convert._decoder import decoder_part
+from olive_like.passes.convert._encoder_decoder import encoder_decoder_parts
 from olive_like.passes.convert._export import export
 from olive_like.passes.convert._parts import Part
+from olive_like.passes.convert._scripted import is_described, load_scripted, scripted_part
 from olive_like.passes.convert._side_files import write_side_files
 from olive_like.passes.convert._single import single_part
 
@@ -24,22 +25,40 @@ _BESIDE = 128 << 20  # from here on, weights stand beside the graph: passes that
 
 def convert(source: HfModel | Adapter | PyTorchModel, config: Any, context: Context) -> OnnxModel:
     """Load, export, save, describe, compare."""
-    if isinstance(source, PyTorchModel):
-        raise PassError("not yet")
-    task = task_for(source)
-    device = config.device or context.device
-    model = _load(source, task, config, device)
-    dtype = next(model.parameters()).dtype
-    parts = _parts(model, task, dtype, config)
+    model, parts, attributes = _prepared(source, config, config.device or context.device)
     for part in parts:
         graph = export(part, config.target_opset, config.use_dynamo_exporter, config.optimize, context)
-        _save(graph, context.output / part.file, config)
+        _save(graph, part, len(parts), config, context)
         del graph
-    write_side_files(source, model, context.output)
-    attributes = _attributes(parts, model, task, dtype)
+    if isinstance(source, (HfModel, Adapter)):
+        write_side_files(source, model, context.output)
     result = finish(context, OnnxModel(context.output), attributes)
-    verified = verify_export(result, parts, model, task, config, context)
+    verified = verify_export(result, parts, model, config, context)
     return OnnxModel(context.output, {**result.attributes, **({"verified": verified} if verified else {})})
+
+
+def _prepared(
+    source: HfModel | Adapter | PyTorchModel, config: Any, device: str
+) -> tuple[Any, list[Part], dict[str, Any]]:
+    """The model in memory, its graphs-to-be, and what is known of them."""
+    task = source.attributes.get("task", "custom") if isinstance(source, PyTorchModel) else task_for(source)
+    script: Any = None
+    if isinstance(source, PyTorchModel) or source.attributes.get("model_loader"):
+        assert isinstance(source, (PyTorchModel, HfModel))
+        model, script = load_scripted(source)
+        wanted = torch_dtype(config.torch_dtype) if config.torch_dtype not in (None, "auto") else None
+        model = model.to(device) if wanted is None else model.to(device, wanted)
+    else:
+        model = _load(source, task, config, device)
+        script = load_script(source.attributes)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    if isinstance(source, PyTorchModel) or is_described(source):
+        parts = [scripted_part(model, script, source, dtype if config.torch_dtype else None)]
+    else:
+        parts = _parts(model, task, dtype, config)
+    return model, parts, _attributes(parts, model, task, dtype)
 
 
 def _load(source: HfModel | Adapter, task: str, config: Any, device: str) -> Any:
@@ -47,8 +66,6 @@ def _load(source: HfModel | Adapter, task: str, config: Any, device: str) -> Any
     model = load_model(source, task, wanted, device=device, attention=_attention(source, task, config))
     if isinstance(source, Adapter):
         model = model.merge_and_unload() if config.merge_adapter_weights else model.base_model.model
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
     return model.eval()
 
 
@@ -65,24 +82,30 @@ def _parts(model: Any, task: str, dtype: torch.dtype, config: Any) -> list[Part]
     sequence = None if config.dynamic else config.fixed_sequence_length
     if task == "text-generation":
         return [decoder_part(model, dtype, config.past_key_value_name, sequence)]
+    if model.config.is_encoder_decoder and task in ("text2text-generation", "automatic-speech-recognition"):
+        return encoder_decoder_parts(model, dtype, config.past_key_value_name, sequence)
     return [single_part(model, dtype, sequence)]
 
 
-def _save(graph: Any, path: Path, config: Any) -> None:
-    total = sum(value.const_value.nbytes for value in graph.graph.initializers.values() if value.const_value)
-    settings = config
+def _save(graph: Any, part: Part, parts: int, config: Any, context: Context) -> None:
+    weights = [value.const_value for value in graph.graph.initializers.values()]
+    total = sum(weight.nbytes for weight in weights if weight is not None)
+    changed: dict[str, Any] = {}
     if config.save_as_external_data is None:
-        settings = config.model_copy(update={"save_as_external_data": total >= _BESIDE})
-    save_ir(graph, path, settings)
+        changed["save_as_external_data"] = total >= _BESIDE
+    if config.external_data_name and parts > 1:
+        changed["external_data_name"] = f"{part.name}.{config.external_data_name}"
+    save_ir(graph, context.output / part.file, config.model_copy(update=changed))
 
 
 def _attributes(parts: list[Part], model: Any, task: str, dtype: torch.dtype) -> dict[str, Any]:
     attributes: dict[str, Any] = {
         "file": parts[-1].file,
         "task": task,
-        "model_type": model.config.model_type,
         "dtype": str(dtype).removeprefix("torch."),
     }
+    if hasattr(getattr(model, "config", None), "model_type"):
+        attributes["model_type"] = model.config.model_type
     for part in parts:
         attributes.update(part.attributes)
     if len(parts) > 1:

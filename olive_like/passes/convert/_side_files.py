@@ -8,24 +8,10 @@ from typing import Any
 
 from olive_like.artifacts import Adapter, HfModel
 from olive_like.passes._models import tokenizer_folder
+from olive_like.passes._onnx_files import SIDE_FILES
 
-_NAMES = (
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template*",
-    "vocab*",
-    "merges.txt",
-    "spiece.model",
-    "sentencepiece*",
-    "*.tiktoken",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "*_processor_config.json",
-    "normalizer.json",
-)
-# A pipeline of sentence-transformers: what is done with the embeddings.
-_PIPELINE = ("modules.json", "*_Pooling/config.json", "sentence_bert_config.json", "config_sentence_transformers.json")
+_CONFIGS = ("config.json", "generation_config.json")  # written anew: transformers may have completed them
+_NAMES = tuple(name for name in SIDE_FILES if name not in _CONFIGS)
 
 
 def write_side_files(source: HfModel | Adapter, model: Any, output: Path) -> None:
@@ -35,7 +21,7 @@ def write_side_files(source: HfModel | Adapter, model: Any, output: Path) -> Non
     if generation is not None and hasattr(model, "can_generate") and model.can_generate():
         generation.save_pretrained(output)
     base = source.base if isinstance(source, Adapter) else source
-    _copy(base.path, output, (*_NAMES, *_PIPELINE))
+    _copy(base.path, output, _NAMES)
     own = tokenizer_folder(source)
     if own is not None and own != base.path:
         _copy(own, output, _NAMES)
