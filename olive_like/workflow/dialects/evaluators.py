@@ -16,6 +16,8 @@ _HINTS = {
     "lmevaluator": "Measure perplexity or token agreement with `metrics:`, or run the tasks in an `evaluate_func` "
     "of a user_script.",
 }
+_VALUES = {"accuracy": "accuracy_score", "f1": "f1_score", "roc_auc": "auroc"}  # the hub's names
+_UNMEASURED = ("relaxed_accuracy", "rtfx", "word_sort_ratio")
 _NO_EFFECT = {
     "sample_log_num": "what is measured does not depend on it",
     "sample_log_dir": "what is measured does not depend on it",
@@ -75,15 +77,31 @@ def _by_name(
 def _metric(metric: LocatedDict, report: Report, field: str) -> None:
     lift(metric, "config", report, field)
     without_effect(metric, _NO_EFFECT, report, field)
-    values = metric.get("sub_types")
-    if isinstance(values, LocatedList):
-        for index, value in enumerate(values):
-            if isinstance(value, str):
-                mark = values.items_at[index] if index < len(values.items_at) else values.mark
-                values[index] = LocatedDict({"name": value}, mark)
+    _values(metric, report, f"{field}.sub_types")
     data = metric.get("data_config")
     if isinstance(data, LocatedDict) and is_nested(data):
         translate_data(data, report, f"{field}.data_config")
+
+
+def _values(metric: LocatedDict, report: Report, field: str) -> None:
+    """Values under their names here; those that cannot be measured are named and left out."""
+    values = metric.get("sub_types")
+    if not isinstance(values, LocatedList):
+        return
+    kept = LocatedList(mark=values.mark)
+    for index, value in enumerate(values):
+        mark = values.items_at[index] if index < len(values.items_at) else values.mark
+        if isinstance(value, str):
+            value = LocatedDict({"name": value}, mark)
+        name = value.get("name") if isinstance(value, LocatedDict) else None
+        if metric.get("type") == "accuracy" and isinstance(name, str):
+            if name in _VALUES:
+                value["name"] = _VALUES[name]
+            elif name in _UNMEASURED:
+                report.add("OL306", f"metric not available: {name}", at_value(value, "name"), f"{field}[{index}].name")
+                continue
+        kept.add(value, mark)
+    metric["sub_types"] = kept
 
 
 def _shared_metrics(tree: LocatedDict, report: Report) -> LocatedDict:

@@ -23,7 +23,7 @@ DATA_PARTS = frozenset(
 PASS = frozenset({"host", "disable_search", "clean_run_cache", "output_name"})
 PLACEHOLDERS = frozenset({"SEARCHABLE_VALUES", "DEFAULT_VALUE", "DEFAULT"})
 _SYSTEM = frozenset({"config", "accelerators", "hf_token", "is_dev", "olive_managed_env", "local_docker_config"})
-_EVALUATOR = frozenset({"name", "metrics"})
+_EVALUATOR = frozenset({"name", "metrics", "data_config"})
 
 
 def is_foreign(tree: LocatedDict) -> bool:
@@ -79,6 +79,8 @@ def _metrics(value: Any) -> list[LocatedDict]:
 
 def _foreign_model(model: LocatedDict) -> bool:
     kind, path = model.get("type"), model.get("model_path")
+    if not isinstance(kind, (str, type(None))):
+        return True
     return (
         kind not in OWN_MODELS
         or "config" in model
@@ -96,16 +98,26 @@ def _foreign_system(system: LocatedDict) -> bool:
 
 
 def _foreign_evaluator(evaluator: LocatedDict) -> bool:
-    metrics = evaluator.get("metrics") or ()
-    return not _EVALUATOR.issuperset(evaluator) or any(
-        not isinstance(metric, LocatedDict)
-        or "config" in metric
-        or "sample_log_num" in metric
-        or "sample_log_dir" in metric
-        or isinstance(metric.get("data_config"), LocatedDict)
-        or any(isinstance(value, str) for value in metric.get("sub_types") or ())
-        for metric in metrics
+    metrics = evaluator.get("metrics")
+    return (
+        not _EVALUATOR.issuperset(evaluator)
+        or any(_foreign_metric(metric) for metric in _mappings(metrics))
+        or any(_unknown_name(name) for name in (metrics if isinstance(metrics, list) else ()) if isinstance(name, str))
     )
+
+
+def _foreign_metric(metric: LocatedDict) -> bool:
+    return (
+        isinstance(metric.get("sub_types"), list)
+        or isinstance(metric.get("data_config"), LocatedDict)
+        or not {"config", "sample_log_num", "sample_log_dir"}.isdisjoint(metric)
+    )
+
+
+def _unknown_name(name: str) -> bool:
+    from olive_like.metrics.catalog import shorthand
+
+    return shorthand(name) is None
 
 
 def _foreign_pass(step: LocatedDict) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from olive_like.workflow.builder import copied
+from olive_like.workflow.dialects.passes import each_pass
 from olive_like.workflow.dialects.report import Report, at_key, at_value
 from olive_like.workflow.dialects.tree import entries, lift, take, without_effect
 from olive_like.workflow.located import LocatedDict, LocatedList
@@ -121,4 +122,7 @@ def _both(tree: LocatedDict, host: str, target: str, report: Report) -> str:
     both: LocatedDict = copied(here)
     both.put("accelerators", copied(there["accelerators"]), there.keys_at.get("accelerators"), None)
     known.put(name, both, known.keys_at.get(host), known.values_at.get(host))
+    used = {str(step.get(key)) for _, step in each_pass(tree) for key in ("host", "system")}
+    for replaced in {host, target} - used:
+        take(known, replaced)
     return name

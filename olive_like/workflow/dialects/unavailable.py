@@ -6,6 +6,7 @@ from olive_like.passes import registry
 
 # name -> passes that do something near; those that are not here either are left out of the hint
 NEAR: dict[str, tuple[str, ...]] = {
+    "AitkPython": (),
     "AimetQuantization": ("OnnxStaticQuantization",),
     "AppendPrePostProcessingOps": (),
     "CaptureLayerAnnotations": (),
@@ -64,7 +65,54 @@ NEAR: dict[str, tuple[str, ...]] = {
     "VitisGenerateModelSD": ("OnnxConversion",),
     "VitisQDQQuantizer": ("OnnxStaticQuantization",),
 }
-_BY_LOWER = {name.lower(): name for name in NEAR}
+# Further passes of Olive's that have their own names here; one that is missing after all is named as such.
+_OTHERS = (
+    "AddOliveMetadata",
+    "AutoAWQQuantizer",
+    "AutoClip",
+    "ComposeOnnxModels",
+    "DoRA",
+    "DynamicToFixedShape",
+    "ExtractAdapters",
+    "Gptq",
+    "GptqModel",
+    "GptqQuantizer",
+    "GraphSurgeries",
+    "InputNCHWtoNHWC",
+    "KQuant",
+    "LoHa",
+    "LoKr",
+    "LoRA",
+    "MatMulNBitsToQDQ",
+    "MergeAdapterWeights",
+    "MixedPrecisionOverrides",
+    "ModelBuilder",
+    "OnnxBlockWiseRtnQuantization",
+    "OnnxBnb4Quantization",
+    "OnnxConversion",
+    "OnnxDiscrepancyCheck",
+    "OnnxDynamicQuantization",
+    "OnnxFloatToFloat16",
+    "OnnxHqqQuantization",
+    "OnnxIODataTypeConverter",
+    "OnnxKQuantQuantization",
+    "OnnxOpVersionConversion",
+    "OnnxPeepholeOptimizer",
+    "OnnxQuantization",
+    "OnnxQuantizationPreprocess",
+    "OnnxScriptFusion",
+    "OnnxStaticQuantization",
+    "OrtSessionParamsTuning",
+    "OrtTransformersOptimization",
+    "QLoRA",
+    "QuaRot",
+    "Rtn",
+    "SelectiveMixedPrecision",
+    "SpinQuant",
+    "SplitModel",
+)
+NAMES = sorted({*NEAR, *_OTHERS}, key=str.lower)
+_BY_LOWER = {name.lower(): name for name in NAMES}
 
 
 def known_elsewhere(name: str) -> str | None:
