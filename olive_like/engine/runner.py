@@ -10,6 +10,7 @@ from typing import Any
 
 from olive_like.engine.cancel import CancelHandle, Interrupted
 from olive_like.engine.execution import Execution, Outcome
+from olive_like.engine.goals import Verdict, verdicts
 from olive_like.engine.limits import Limits
 from olive_like.engine.outputs import Output, deliver
 from olive_like.engine.provenance import provenance
@@ -35,6 +36,7 @@ class Finished:
     status: str  # ok, failed or interrupted
     execution: Execution
     outputs: dict[str, Output] = field(default_factory=dict)
+    verdicts: list[tuple[str, Verdict]] = field(default_factory=list)  # node, goal held against its value
     seconds: float = 0.0
     reason: str = ""
 
@@ -50,7 +52,11 @@ def carry_out(execution: Execution, order: Order, cancel: CancelHandle) -> Finis
         _make(execution, order, cancel)
         cancel.check()
         finished.outputs = _deliver(execution, order, cancel)
-        finished.status = "ok" if all(state.good for state in execution.states.values()) else "failed"
+        done = all(state.good for state in execution.states.values())
+        finished.verdicts = verdicts(execution) if done else []
+        finished.status = "ok" if done and all(verdict.met for _, verdict in finished.verdicts) else "failed"
+        for node, verdict in finished.verdicts:
+            log.emit("goal", node, met=verdict.met, text=verdict.text)
     except (Interrupted, KeyboardInterrupt) as stop:
         finished.status, finished.reason = "interrupted", str(stop) or "interrupted"
         execution.skip_rest(finished.reason)

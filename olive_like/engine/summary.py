@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from olive_like.engine.comparison import SUFFIX, comparison
+
 _MARKS = {"hit": "hit", "ran": "ran", "failed": "FAILED", "skipped": "skipped"}
 _HEAD = ("pass", "status", "time", "memory", "size", "metrics")
+_FEW = 3
 _MOST = 60  # rows; of a larger graph only what is not a hit is listed
 
 
@@ -21,12 +24,17 @@ def summarise(result: Mapping[str, Any], every: bool = False) -> str:
     lines = _table([_HEAD, *(_row(p) for p in shown)])
     if len(shown) < len(passes):
         lines.append(f"({len(passes) - len(shown)} more passes: olive-like runs show {result['run']})")
+    measured = comparison(passes)
+    if measured:
+        lines += ["", *_table(measured), ""]
     for item in passes:
         lines += [f"note: {item['name']}: {text}" for text in item["notes"]]
         lines += [f"warning: {item['name']}: {text}" for text in item["warnings"]]
     for item in passes:
         if item["status"] == "failed":
             lines += _failure(item)
+    for goal in result.get("goals", ()):
+        lines.append(f"{'goal met' if goal['met'] else 'goal MISSED'}: {goal['node']}: {goal['text']}")
     for name, output in result["outputs"].items():
         lines.append(f"{name}: {output['path']} ({size(output['bytes'])})")
     lines.append(_last_line(result))
@@ -71,8 +79,16 @@ def _row(item: Mapping[str, Any]) -> tuple[str, ...]:
         duration(item["seconds"]) if ran else "",
         size(item["peak_rss_bytes"]) if ran else "",
         size(item["bytes"]),
-        " ".join(metric(name, value) for name, value in item["metrics"].items()),
+        _metrics(item),
     )
+
+
+def _metrics(item: Mapping[str, Any]) -> str:
+    """The first few numbers of a pass; what was measured has a table of its own."""
+    if item["name"].endswith(SUFFIX):
+        return ""
+    own = [metric(name, value) for name, value in item["metrics"].items() if "-" not in name]
+    return " ".join(own[:_FEW]) + (f" (+{len(own) - _FEW})" if len(own) > _FEW else "")
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:

@@ -113,7 +113,8 @@ class WorkerHandle:
             await self.end()
             raise
         finally:
-            self._log.finish()
+            if self._log is not None:  # of a worker that was ended it is closed
+                self._log.finish()
 
     async def stop(self) -> None:
         """End an idle worker: it is told so, and has a moment."""
