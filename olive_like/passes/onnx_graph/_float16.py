@@ -144,4 +144,6 @@ def _deliver(proto: onnx.ModelProto, model: OnnxModel, path: Path, config: Any, 
     written = context.scratch / f"{path.stem}.half.onnx"
     large = proto.ByteSize() > _LARGE
     onnx.save_model(proto, written, save_as_external_data=large, location=f"{written.name}.data")
-    save_ir(load_ir(written), target_of(model, path, context), config)
+    graph = load_ir(written)
+    graph.graph.sort()  # the converter puts casts behind the nodes that read them
+    save_ir(graph, target_of(model, path, context), config)

@@ -52,7 +52,7 @@ def fuse(model: OnnxModel, config: Any, context: Context) -> OnnxModel:
         known = ", ".join(sorted([*optimizer.MODEL_TYPES, _SCRIPT]))
         raise PassError(f"model_type {family!r} is not known to onnxruntime's optimiser", f"It knows {known}.")
     counts: dict[str, int] = {}
-    # onnxscript's rules know graphs of the newer exporter, onnxruntime's those of the older; they find different things.
+    # onnxscript's rules know graphs of the newer exporter, onnxruntime's those of the older.
     scripted = not config.only_onnxruntime and not config.optimization_options
     for path in components(model).values():
         graph = load_ir(path)
