@@ -74,7 +74,8 @@ class _Builder:
             return None
         outputs = self._outputs(dag)
         for name in self._measured(outputs):
-            self._add_measuring(name)
+            if not self._add_measuring(name):
+                continue
             dag.add_edges_from((u, f"{name}.metrics") for u in self.nodes[f"{name}.metrics"].upstream if u != SOURCE)
             dag.add_node(f"{name}.metrics")
         measuring = {name for name, node in self.nodes.items() if node.role is Role.METRICS}
@@ -157,13 +158,16 @@ class _Builder:
             if wanted and self.nodes[name].cls.produces is not Metrics:
                 yield name
 
-    def _add_measuring(self, name: str) -> None:
+    def _add_measuring(self, name: str) -> bool:
+        """Add the node that measures a result; there is none where its evaluator was found wrong before."""
         written = self.workflow.passes[name].evaluator if name != SOURCE else None
         chosen = written if written is not None else self.workflow.evaluator
         loc = ("passes", name, "evaluator") if written is not None else ("evaluator",)
         if isinstance(chosen, str):
             self.used["evaluators"].add(chosen)
-            chosen = self.workflow.evaluators[chosen]
+            chosen = self.workflow.evaluators.get(chosen)
+        if chosen is None:
+            return False
         measuring = load(MEASURE)
         config = measuring.Config.model_validate({"evaluator": self._with_named_data(chosen)})
         self.nodes[f"{name}.metrics"] = Node(
@@ -172,18 +176,20 @@ class _Builder:
             pass_name=MEASURE,
             config=config,
             inputs=(name,),
-            system=self.nodes[name].system if name in self.nodes else self.workflow.system or "local",
+            system=self.nodes[name].system if name in self.nodes else self._system(None),
             role=Role.METRICS,
             kind=Metrics,
             written_at=loc,
         )
+        return True
 
     def _with_named_data(self, evaluator: Any) -> Any:
         metrics = []
         for metric in evaluator.metrics:
             if isinstance(metric.data_config, str):
                 self.used["data_configs"].add(metric.data_config)
-                metric = metric.model_copy(update={"data_config": self.workflow.data_configs[metric.data_config]})
+                data = self.workflow.data_configs.get(metric.data_config)
+                metric = metric.model_copy(update={"data_config": data})
             metrics.append(metric)
         return evaluator.model_copy(update={"metrics": metrics})
 

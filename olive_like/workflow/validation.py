@@ -103,7 +103,8 @@ def _one(
     name = f"`{path[-1]}`" if path and isinstance(path[-1], str) else f"entry {int(path[-1]) + 1}" if path else "this"
     if kind == "extra_forbidden":
         names = [*names_at(model, path[:-1]), *(extra_names if len(path) == 1 else ())]
-        return Explained(path, "OL101", f"unknown key {name}", _known(str(path[-1]), names), at_key=True)
+        key = str(path[-1] if path else first["loc"][-1])  # a key that a validator put in has no place
+        return Explained(path, "OL101", f"unknown key `{key}`", _known(key, names), at_key=True)
     if kind == "missing":
         return Explained(path, "OL102", f"{name} is missing", _wanted(model, path))
     if kind in ("value_error", "assertion_error"):

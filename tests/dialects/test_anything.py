@@ -6,13 +6,16 @@ import json
 from copy import deepcopy
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from olive_like.graph.check import diagnose
 from olive_like.workflow.builder import copied
 from olive_like.workflow.dialects import Report, translate
 from olive_like.workflow.loader import loads
 from olive_like.workflow.located import plain
+from olive_like.workflow.read import read
 
 SAMPLE: dict[str, Any] = {
     "input_model": {
@@ -99,3 +102,15 @@ def test_anything_anywhere(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
     assert all(d.line and d.column and d.file == "w.json" for d in report.diagnostics)
     again = plain(translate(copied(tree), Report("w.json")))
     assert again == plain(tree)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(PATHS), st.one_of(VALUES, st.just(...))), max_size=4))
+def test_the_whole_check_survives_it_too(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[tuple[Any, ...], Any]]
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "anything.json"
+    file.write_text(json.dumps(_replaced(changes), indent=1))
+    found = diagnose(read(file), files=False)
+    assert found
+    assert all(d.line and d.column for d in found)
