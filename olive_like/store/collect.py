@@ -52,7 +52,10 @@ def collect(store: Store, max_size: int | None, older_than: float | None, dry_ru
     """Remove artifacts unused for `older_than` seconds, then the longest unused until `max_size` bytes are left."""
     result = Collection(dry_run)
     now = time.time()
+    if not store.root.exists():
+        return result
     with storing(store.root):
+        _check_locks(store)
         _empty_trash(store)
         everything = listing(store) + [_as_listed(path) for path in unlisted(store)]
         for victims in _batches(_victims(store, everything, max_size, older_than, now, result)):
@@ -69,6 +72,15 @@ def collect(store: Store, max_size: int | None, older_than: float | None, dry_ru
             _remove_idle_locks(store)
             _empty_trash(store)
     return result
+
+
+def _check_locks(store: Store) -> None:
+    with FileLock(store.layout.locks / "gc", keep=True) as lock:
+        if not lock.real:
+            raise StoreError(
+                f"{store.root} knows no locks, so gc cannot tell what is in use",
+                "Remove the whole cache when nothing runs, or put it on another file system.",
+            )
 
 
 def _victims(
@@ -153,9 +165,7 @@ def _remove(store: Store, victims: Sequence[Listed], result: Collection) -> None
         return
     # Whoever is about to use an artifact claims it under this lock first: between the look at the claims
     # and the move nobody can begin.
-    with FileLock(store.layout.locks / "gc", keep=True) as lock:
-        if not lock.real:
-            raise StoreError(f"{store.root} knows no locks, so gc cannot tell what is in use", "Remove it by hand.")
+    with FileLock(store.layout.locks / "gc", keep=True):
         claimed = _claimed(store)
         free = [listed for listed in victims if listed.digest not in claimed]
         # First the entries, then the folders: a folder without an entry is harmless, the reverse is a damage.

@@ -22,7 +22,7 @@ READ_ONLY = 0o444
 
 def _before(operation: str, *paths: str | os.PathLike[str]) -> None:
     if hook is not None:
-        hook(operation, *map(os.fspath, paths))
+        hook(operation, *[os.fspath(path) for path in paths])
 
 
 def note(operation: str, path: str | os.PathLike[str]) -> None:

@@ -59,6 +59,8 @@ class Inputs:
         for path in paths:
             try:
                 status = os.stat(path)
+                if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+                    raise StoreError(f"{path} is no ordinary file and has no content to hash")
                 digest = known(Stamp.of(status))
                 if digest is None:
                     digest, status = _hash_steady(path)
@@ -108,8 +110,6 @@ def _hash_steady(path: Path) -> tuple[str, os.stat_result]:
     descriptor = files.open_for_reading(path)
     try:
         before = os.fstat(descriptor)
-        if not stat.S_ISREG(before.st_mode):
-            raise StoreError(f"{path} is no ordinary file and has no content to hash")
         digest, length = hash_open_file(descriptor)
         after = os.fstat(descriptor)
     finally:

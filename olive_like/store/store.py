@@ -48,20 +48,21 @@ class Store:
 
     def peek(self, key: str) -> Record | None:
         """What the index says about a key, if its artifact should be there. No file is looked at."""
+        if self._over and (record := self._over.peek(key)):
+            return record
         found = self._look_up(key)
-        if found is not None:
-            record, manifest, last_used = found
-            return tables.with_manifest(record, manifest, last_used)
-        return self._over.peek(key) if self._over else None
+        return None if found is None else tables.with_manifest(*found)
 
     def fetch(self, key: str, known: Iterable[Artifact] = ()) -> Artifact | None:
         """The verified artifact of a key; None where there is none that is whole.
 
         `known` are artifacts in hand that this one may stand on, the run's input models above all.
         """
+        if self._over and (artifact := self._over.fetch(key, known)):
+            return artifact
         found = self._look_up(key)
         if found is None:
-            return self._over.fetch(key, known) if self._over else None
+            return None
         return self._use(found[1], f"{found[0].pass_name or 'key'} {key[:12]}", in_hand(known))
 
     def staging(self, key: str) -> Path:
