@@ -142,6 +142,12 @@ def test_what_olive_writes_around_a_pass(read: Read) -> None:
     assert codes(said) == ["OL351", "OL351"]
 
 
+def test_a_script_that_nothing_is_taken_from(read: Read) -> None:
+    tree, said = read("passes: {a: {type: OnnxConversion, user_script: s.py, disable_search: true}}")
+    assert tree["passes"]["a"] == {"type": "OnnxConversion"}
+    assert codes(said) == ["OL351", "OL351"]
+
+
 @pytest.mark.parametrize(
     ("kind", "code"), [("OpenVINOConversion", "OL301"), ("openvinoconversion", "OL301"), ("Rtm", "OL107")]
 )

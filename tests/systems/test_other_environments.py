@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import olive_like
 from olive_like.canonical import digest
 from olive_like.graph.keys import static_part
 from olive_like.graph.model import Node
@@ -130,3 +131,17 @@ def test_an_image_is_built_first(tmp_path: Path) -> None:
 def test_no_container_engine() -> None:
     config = Docker.Config(image_name="x", executable="no-such-engine")
     assert "no-such-engine" in Docker.troubles(config, MACHINE)[0].message
+
+
+def test_a_workflow_runs_in_another_interpreter(tmp_path: Path) -> None:
+    workflow = {
+        "input_model": {"type": "Null"},
+        "systems": {"other": {"type": "PythonEnvironment", "python_environment_path": sys.prefix}},
+        "passes": {"a": {"type": "Null", "config": {"bytes": 10}}},
+        "host": "other",
+        "output_dir": str(tmp_path / "out"),
+        "cache_dir": str(tmp_path / "cache"),
+    }
+    result = olive_like.run(workflow)
+    assert result.ok
+    assert (tmp_path / "out" / "null.bin").stat().st_size == 10  # one output, put where Olive puts it

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from olive_like.passes.base import Pass
 from olive_like.workflow.builder import copied
-from olive_like.workflow.dialects.passes import class_of, each_pass, settings_of
+from olive_like.workflow.dialects.passes import class_of, each_pass, names_of, settings_of
 from olive_like.workflow.dialects.report import Report, at_key
 from olive_like.workflow.dialects.signs import unnamed_data_set
 from olive_like.workflow.dialects.tree import take
@@ -114,13 +113,3 @@ def _holders(step: LocatedDict) -> Iterator[LocatedDict]:
 
 def _copy(source: LocatedDict, key: str, target: LocatedDict, name: str) -> None:
     target.put(name, copied(source[key]), source.keys_at.get(key), source.values_at.get(key))
-
-
-def names_of(cls: type[Pass], name: str) -> list[Any]:
-    """All names of a setting of a pass, given one of them; none if there is no such setting."""
-    for key, info in cls.Config.model_fields.items():
-        alias = info.validation_alias
-        names = [key, *(getattr(alias, "choices", None) or ([alias] if alias else []))]
-        if name in names:
-            return names
-    return []

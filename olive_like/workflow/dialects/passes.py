@@ -50,11 +50,22 @@ def class_of(step: LocatedDict) -> type[Pass] | None:
         return None
 
 
+def names_of(cls: type[Pass], name: str) -> list[Any]:
+    """All names of a setting of a pass, given one of them; none if there is no such setting."""
+    for key, info in cls.Config.model_fields.items():
+        alias = info.validation_alias
+        names = [key, *(getattr(alias, "choices", None) or ([alias] if alias else []))]
+        if name in names:
+            return names
+    return []
+
+
 def translate_pass(step: LocatedDict, report: Report, field: str) -> None:
     """Bring one pass into its own form, in place."""
     rename(step, {"host": "system"})
     without_effect(step, _NO_EFFECT, report, field)
     for settings in settings_of(step):
+        _unused_script(step, settings, report, field)
         for key, value in list(settings.items()):
             if isinstance(value, LocatedDict):
                 if is_conditional(value):
@@ -63,6 +74,15 @@ def translate_pass(step: LocatedDict, report: Report, field: str) -> None:
                     translate_data(value, report, f"{field}.{key}")
             elif isinstance(value, str) and value in ("SEARCHABLE_VALUES", "DEFAULT_VALUE", "DEFAULT"):
                 _placeholder(step, settings, key, report, f"{field}.{key}")
+
+
+def _unused_script(step: LocatedDict, settings: LocatedDict, report: Report, field: str) -> None:
+    """Olive lets a script stand beside many passes that take nothing from it."""
+    given = [key for key in ("user_script", "script_dir") if key in settings]
+    cls = class_of(step) if given else None
+    if cls is not None:
+        unused = {key: "no setting of this pass is a function of it" for key in given if not names_of(cls, key)}
+        without_effect(settings, unused, report, field)
 
 
 def _conditional(settings: LocatedDict, key: str, report: Report, field: str) -> None:
