@@ -72,6 +72,7 @@ class RunResult:
     passes: Mapping[str, PassResult]
     outputs: Mapping[str, Output]
     folder: Path  # of the run: events, logs, plan
+    goals: Sequence[Mapping[str, Any]] = ()  # node, met, text: every goal held against what was measured
 
     @property
     def ok(self) -> bool:
@@ -84,6 +85,9 @@ class RunResult:
         for result in self.passes.values():
             if result.status == "failed" and result.error is not None:
                 raise PassError(f"{result.name}: {result.error['message']}", result.error["hint"])
+        for goal in self.goals:
+            if not goal["met"]:
+                raise PassError(f"goal missed: {goal['node']}: {goal['text']}")
         raise PassError(f"the run was {self.status}")
 
     def to_json(self) -> dict[str, Any]:
@@ -93,6 +97,7 @@ class RunResult:
             "seconds": self.seconds,
             "passes": [result.to_json() for result in self.passes.values()],
             "outputs": {name: output.to_json() for name, output in self.outputs.items()},
+            "goals": [dict(goal) for goal in self.goals],
         }
 
 
@@ -217,8 +222,9 @@ def _result(finished: Finished) -> RunResult:
         if name.endswith(".metrics") and measured is not None and state.metrics:
             merged = {**measured.metrics, **state.metrics}
             passes[measured.name] = PassResult(**{**vars(measured), "metrics": merged})
+    goals = [{"node": node, "met": verdict.met, "text": verdict.text} for node, verdict in finished.verdicts]
     return RunResult(
-        finished.status, execution.log.run, finished.seconds, passes, finished.outputs, execution.log.folder
+        finished.status, execution.log.run, finished.seconds, passes, finished.outputs, execution.log.folder, goals
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from olive_like.metrics.config import Evaluator, Goal
+from olive_like.metrics.catalog import values_of
+from olive_like.metrics.config import Evaluator, Goal, Metric, SubMetric
 
 _AGAINST_INPUT = ("min-improvement", "percent-min-improvement", "max-degradation", "percent-max-degradation")
 
@@ -20,17 +20,24 @@ class Verdict:
     text: str
 
 
-def judge(
-    evaluator: Evaluator, values: Mapping[str, Mapping[str, Any]], baseline: Mapping[str, Mapping[str, Any]] | None
-) -> list[Verdict]:
+def judge(evaluator: Evaluator, values: Mapping[str, float], baseline: Mapping[str, float] | None) -> list[Verdict]:
     """A verdict for every goal; `baseline` is what was measured of the input model."""
     verdicts = []
     for metric in evaluator.metrics:
         for sub in metric.sub_types:
             if sub.goal is not None:
                 name = f"{metric.name}-{sub.name}"
-                verdicts.append(_judge(name, sub.goal, values.get(name), (baseline or {}).get(name)))
+                up = higher_is_better(metric, sub)
+                verdicts.append(_judge(name, sub.goal, up, values.get(name), (baseline or {}).get(name)))
     return verdicts
+
+
+def higher_is_better(metric: Metric, sub: SubMetric) -> bool:
+    """Which way a value is better: the user's word, else what its kind says."""
+    if sub.higher_is_better is not None:
+        return sub.higher_is_better
+    known = values_of(metric.type).get(sub.name)
+    return known.higher_is_better if known else True
 
 
 def needs_baseline(evaluator: Evaluator) -> bool:
@@ -38,16 +45,14 @@ def needs_baseline(evaluator: Evaluator) -> bool:
     return any(s.goal is not None and s.goal.type in _AGAINST_INPUT for m in evaluator.metrics for s in m.sub_types)
 
 
-def _judge(name: str, goal: Goal, measured: Mapping[str, Any] | None, before: Mapping[str, Any] | None) -> Verdict:
-    if measured is None:
+def _judge(name: str, goal: Goal, up: bool, value: float | None, old: float | None) -> Verdict:
+    if value is None:
         return Verdict(name, False, f"{name} was not measured")
-    value, up = float(measured["value"]), bool(measured["higher_is_better"])
     if goal.type == "threshold":
         met = value >= goal.value if up else value <= goal.value
         return Verdict(name, met, f"{name} is {value:.6g}, wanted {'at least' if up else 'at most'} {goal.value:g}")
-    if before is None:
+    if old is None:
         return Verdict(name, False, f"{name} has no value of the input model to compare with: set evaluate_input_model")
-    old = float(before["value"])
     gain = value - old if up else old - value
     if goal.type.startswith("percent-"):
         gain = 100 * gain / abs(old) if old else 0.0

@@ -10,6 +10,7 @@ from olive_like.data.config import DataConfig
 from olive_like.errors import PassError
 from olive_like.metrics.catalog import DEFAULTS, SPEED, values_of
 from olive_like.metrics.config import Evaluator, Metric, SubMetric
+from olive_like.metrics.goals import higher_is_better
 from olive_like.passes.base import Context
 from olive_like.passes.measure import _speed
 from olive_like.passes.measure._custom import custom
@@ -34,14 +35,11 @@ def evaluate(model: Artifact, evaluator: Evaluator, context: Context) -> Metrics
                     f"{metric.name} has no value called {sub.name}", f"There are: {', '.join(sorted(found))}."
                 )
             value, spread = found[sub.name]
-            up = sub.higher_is_better
-            if up is None:
-                up = known[sub.name].higher_is_better if sub.name in known else True
             name = f"{metric.name}-{sub.name}"
             values[name] = {
                 "value": value,
                 "spread": spread,
-                "higher_is_better": up,
+                "higher_is_better": higher_is_better(metric, sub),
                 "unit": known[sub.name].unit if sub.name in known else "",
                 "priority": sub.priority,
             }
