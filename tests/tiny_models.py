@@ -145,6 +145,81 @@ def tiny_bert_ner(path: Path, *, seed: int = 0, labels: int = 5, **settings: Any
     return _save(BertForTokenClassification, BertConfig(**sizes), path, "token-classification", seed)
 
 
+def tiny_qwen3(path: Path, *, seed: int = 0, **settings: Any) -> HfModel:
+    """Qwen3: queries and keys are normed, heads have a width of their own."""
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    config = Qwen3Config(**(_decoder(tiny_tokenizer(path)) | {"head_dim": 32} | settings))
+    return _save(Qwen3ForCausalLM, config, path, "text-generation", seed)
+
+
+def tiny_mistral(path: Path, *, seed: int = 0, **settings: Any) -> HfModel:
+    """Mistral: every layer sees a window of the last 32 tokens only."""
+    from transformers import MistralConfig, MistralForCausalLM
+
+    config = MistralConfig(**(_decoder(tiny_tokenizer(path)) | {"sliding_window": 32} | settings))
+    return _save(MistralForCausalLM, config, path, "text-generation", seed)
+
+
+def tiny_gemma2(path: Path, *, seed: int = 0, **settings: Any) -> HfModel:
+    """Gemma 2: windows of 32 tokens in every other layer, capped logits."""
+    from transformers import Gemma2Config, Gemma2ForCausalLM
+
+    config = Gemma2Config(**(_decoder(tiny_tokenizer(path)) | {"head_dim": 16, "sliding_window": 32} | settings))
+    return _save(Gemma2ForCausalLM, config, path, "text-generation", seed)
+
+
+def tiny_gemma3(path: Path, *, seed: int = 0, **settings: Any) -> HfModel:
+    """Gemma 3: windows of 32 tokens in all layers but every second, two rotary bases."""
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+
+    layers = {"layer_types": ["sliding_attention", "full_attention"]}
+    sizes = _decoder(tiny_tokenizer(path)) | {"head_dim": 16, "sliding_window": 32} | layers
+    return _save(Gemma3ForCausalLM, Gemma3TextConfig(**(sizes | settings)), path, "text-generation", seed)
+
+
+def tiny_opt(path: Path, *, seed: int = 0, **settings: Any) -> HfModel:
+    """OPT: learned positions with an offset, ReLU."""
+    from transformers import OPTConfig, OPTForCausalLM
+
+    sizes = {"hidden_size": 64, "ffn_dim": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+    sizes |= {"max_position_embeddings": 256, "word_embed_proj_dim": 64}
+    config = OPTConfig(**(sizes | _tokens(tiny_tokenizer(path, chat=False)) | settings))
+    return _save(OPTForCausalLM, config, path, "text-generation", seed)
+
+
+def tiny_distilbert(path: Path, *, seed: int = 0, labels: int = 2, **settings: Any) -> HfModel:
+    """DistilBERT: a sequence classifier without token types."""
+    from transformers import DistilBertConfig, DistilBertForSequenceClassification
+
+    tokenizer = tiny_wordpiece(path)
+    sizes = {"vocab_size": len(tokenizer), "dim": 64, "hidden_dim": 128, "n_layers": 2, "n_heads": 4}
+    config = DistilBertConfig(**(sizes | {"max_position_embeddings": 128, "num_labels": labels} | settings))
+    return _save(DistilBertForSequenceClassification, config, path, "text-classification", seed)
+
+
+def tiny_roberta(path: Path, *, seed: int = 0, labels: int = 2, **settings: Any) -> HfModel:
+    """RoBERTa: positions counted from the padding token's id."""
+    from transformers import RobertaConfig, RobertaForSequenceClassification
+
+    sizes = _bert_sizes(tiny_wordpiece(path)) | {"num_labels": labels, "type_vocab_size": 1}
+    return _save(
+        RobertaForSequenceClassification, RobertaConfig(**(sizes | settings)), path, "text-classification", seed
+    )
+
+
+def tiny_whisper(path: Path, *, seed: int = 0, **settings: Any) -> HfModel:
+    """Whisper: sound in, text out; 100 frames of 16 bins."""
+    from transformers import WhisperConfig, WhisperForConditionalGeneration
+
+    tokenizer = tiny_tokenizer(path, chat=False)
+    sizes = {"d_model": 64, "encoder_ffn_dim": 128, "decoder_ffn_dim": 128, "num_mel_bins": 16}
+    sizes |= {"encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 4}
+    sizes |= {"max_source_positions": 50, "max_target_positions": 128, "decoder_start_token_id": 1}
+    config = WhisperConfig(**(sizes | _tokens(tokenizer) | settings))
+    return _save(WhisperForConditionalGeneration, config, path, "automatic-speech-recognition", seed)
+
+
 def tiny_t5(path: Path, *, seed: int = 0, **settings: Any) -> HfModel:
     """T5: encoder and decoder."""
     from transformers import T5Config, T5ForConditionalGeneration

@@ -70,12 +70,12 @@ def _load(source: HfModel | Adapter, task: str, config: Any, device: str) -> Any
 
 
 def _attention(source: HfModel | Adapter, task: str, config: Any) -> str | None:
-    """Eager attention for what TorchScript exports: it is the form that attention fusion knows."""
+    """Eager attention for encoders that TorchScript exports: it is the form that attention fusion knows."""
     base = source.base if isinstance(source, Adapter) else source
     if "attn_implementation" in base.load_kwargs:
         return None
     text = task not in ("text-generation", "text2text-generation", "automatic-speech-recognition")
-    return "eager" if text and not config.use_dynamo_exporter and config.target_opset <= 20 else "sdpa"
+    return "eager" if text and not config.use_dynamo_exporter and config.target_opset <= 20 else None
 
 
 def _parts(model: Any, task: str, dtype: torch.dtype, config: Any) -> list[Part]:
