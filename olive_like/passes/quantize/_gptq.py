@@ -13,13 +13,14 @@ from torch import nn
 from olive_like.artifacts import HfModel
 from olive_like.errors import PassError
 from olive_like.passes.base import Context
+from olive_like.passes.quantize._blockwork import Done, result
 from olive_like.passes.quantize._calibrate import calibration_tokens
 from olive_like.passes.quantize._finish import finish
 from olive_like.passes.quantize._gptq_solve import Curvature, solve
-from olive_like.passes.quantize._grid import Quantized
-from olive_like.passes.quantize._output import LayerError, packed
+from olive_like.passes.quantize._grid import Quantized, Spec, grouped, joined, round_to, shrunk
+from olive_like.passes.quantize._output import LayerError
 from olive_like.passes.quantize._request import Request, read_request
-from olive_like.passes.quantize._skeleton import Skeleton, Target, load_skeleton
+from olive_like.passes.quantize._skeleton import Skeleton, Target, finite, load_skeleton
 from olive_like.passes.quantize._stream import BlockResult, Blocks, go_through
 
 _HEAD_ROWS = 8192
@@ -115,7 +116,7 @@ def _run(model: HfModel, config: Any, options: Options, context: Context) -> HfM
     with torch.inference_mode():
         blocks = Blocks(skeleton, tokens, context.device)
         shards = go_through(blocks, _Work(skeleton, request, options), context)
-        extra = _head(blocks, skeleton, request, options)
+        extra = round_head(blocks, skeleton, request, options)
     return finish(model, skeleton, request, shards, extra, "gptq", context, desc_act=options.desc_act)
 
 
@@ -130,7 +131,7 @@ class _Work:
     def __call__(self, blocks: Blocks, block: nn.Module, index: int) -> BlockResult:
         prefix = f"{blocks.name}.{index}."
         mine = {n.removeprefix(prefix): t for n, t in self.targets.items() if n.startswith(prefix)}
-        done: dict[str, tuple[Quantized, dict[str, float]]] = {}
+        done: Done = {}
         for names in self._stages(blocks, block, index, list(mine)):
             moments: dict[tuple[str, ...], Curvature] = {}
 
@@ -140,16 +141,7 @@ class _Work:
             blocks.watch(block, index, names, seen)
             for group, curvature in moments.items():
                 done |= self._solve(block, group, curvature.mean(), mine)
-        stored = blocks.tensors(index)
-        tensors: dict[str, torch.Tensor] = {}
-        for inner, name in stored.items():
-            layer = inner.rpartition(".")[0]
-            if layer in done and inner.endswith(".weight"):
-                parts = packed(done[layer][0]).items()
-                tensors |= {f"{name.removesuffix('.weight')}.{part}": tensor for part, tensor in parts}
-            else:
-                tensors[name] = self.skeleton.checkpoint.read(name)
-        return BlockResult(tensors, {prefix + name: error for name, (_, error) in done.items()})
+        return result(blocks, block, index, self.skeleton, done, set())
 
     def _stages(self, blocks: Blocks, block: nn.Module, index: int, names: list[str]) -> list[list[str]]:
         """All layers at once, or one group after the other, each calibrated on those before it."""
@@ -164,7 +156,7 @@ class _Work:
 
     def _solve(
         self, block: nn.Module, group: tuple[str, ...], curvature: torch.Tensor, mine: dict[str, Target]
-    ) -> dict[str, tuple[Quantized, dict[str, float]]]:
+    ) -> Done:
         """Layers on the same input and grid are one matrix: each column is one step for all of them."""
         done = {}
         by_spec: dict[Any, list[str]] = {}
@@ -172,11 +164,7 @@ class _Work:
             by_spec.setdefault(mine[name].spec, []).append(name)
         for spec, names in by_spec.items():
             weights = [_weight(block.get_submodule(name)) for name in names]
-            solved = solve(
-                torch.cat(weights), curvature, spec,
-                damp=self.options.damp, increment=self.options.increment, order=self.options.order,
-                regroup=self.options.desc_act, search=self.options.search, name=names[0],
-            )  # fmt: skip
+            solved = _solve_with(self.options, torch.cat(weights), curvature, spec, names[0])
             at = 0
             for name, weight in zip(names, weights, strict=True):
                 part = rows_of(solved, at, at + len(weight))
@@ -220,30 +208,33 @@ def _set_weight(module: nn.Module, weight: torch.Tensor) -> None:
     module.weight.copy_(weight if isinstance(module, nn.Linear) else weight.T)
 
 
-def _head(
-    blocks: Blocks, skeleton: Skeleton, request: Request, options: Options
-) -> dict[str, tuple[Quantized, dict[str, float]]]:
-    """The output head, calibrated on what the last block and norm make."""
+def round_head(blocks: Blocks, skeleton: Skeleton, request: Request, options: Options | None = None) -> Done:
+    """The output head, calibrated on what the last block and norm make; without options by clipping alone."""
     target = next((t for t in request.targets if t.module == skeleton.head), None)
     if target is None:
         return {}
-    curvature = Curvature(target.inputs, blocks.device)
+    moments = Curvature(target.inputs, blocks.device)
     for state in blocks.final():
-        curvature.add(state.reshape(-1, state.shape[-1]))
-    parts, error = [], []
+        moments.add(state.reshape(-1, state.shape[-1]))
+    curvature = moments.mean()
+    parts, errors = [], []
     for start in range(0, target.outputs, _HEAD_ROWS):
-        weight = skeleton.checkpoint.read(f"{target.tensor}.weight", start, start + _HEAD_ROWS).float()
-        part = solve(
-            weight.to(blocks.device), curvature.mean(), target.spec, damp=options.damp, increment=options.increment,
-            order=options.order, regroup=options.desc_act, search=options.search, name=target.module,
-        )  # fmt: skip
-        error.append(measure(weight.to(blocks.device), part, curvature.mean()))
+        weight = skeleton.checkpoint.read(f"{target.tensor}.weight", start, start + _HEAD_ROWS)
+        weight = finite(weight.float(), target.module).to(blocks.device)
+        if options is None:
+            importance = grouped(curvature.diagonal().unsqueeze(0), target.spec.group_size)
+            grid = shrunk(grouped(weight, target.spec.group_size), target.spec, importance)
+            part = round_to(weight, *grid, target.spec)
+        else:
+            part = _solve_with(options, weight, curvature, target.spec, target.module)
+        errors.append(measure(weight, part, curvature))
         parts.append(part)
-    whole = Quantized(
-        torch.cat([p.codes for p in parts]),
-        torch.cat([p.scales for p in parts]),
-        torch.cat([p.zeros for p in parts]),
-        parts[0].g_idx,
-        parts[0].spec,
-    )
-    return {target.module: (whole, {name: sum(e[name] for e in error) / len(error) for name in error[0]})}
+    whole = joined(parts)
+    return {target.module: (whole, {name: sum(e[name] for e in errors) / len(errors) for name in errors[0]})}
+
+
+def _solve_with(options: Options, weight: torch.Tensor, curvature: torch.Tensor, spec: Spec, name: str) -> Quantized:
+    return solve(
+        weight, curvature, spec, damp=options.damp, increment=options.increment, order=options.order,
+        regroup=options.desc_act, search=options.search, name=name,
+    )  # fmt: skip

@@ -8,6 +8,7 @@ from olive_like.errors import PassError
 from olive_like.passes.quantize._grid import Quantized, Spec, grouped, natural_order, shrunk
 
 _BLOCK = 128
+_STRIP = 192
 
 
 class Curvature:
@@ -18,11 +19,15 @@ class Curvature:
         self.count = 0
 
     def add(self, rows: torch.Tensor) -> None:
-        self.matrix.addmm_(rows.T, rows)
+        # The matrix is symmetric: its upper half is enough, and in strips nearly half of the work is saved.
+        for start in range(0, len(self.matrix), _STRIP):
+            stop = start + _STRIP
+            self.matrix[start:stop, start:].addmm_(rows[:, start:stop].T, rows[:, start:])
         self.count += rows.shape[0]
 
     def mean(self) -> torch.Tensor:
-        return self.matrix / max(self.count, 1)
+        upper = self.matrix.triu()
+        return (upper + upper.triu(1).T) / max(self.count, 1)
 
 
 def inverse_factor(matrix: torch.Tensor, damp: float, increment: float, name: str) -> torch.Tensor:

@@ -187,3 +187,14 @@ def round_to(weight: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, spec
     codes = (blocks / scale.unsqueeze(-1)).round_().add_(zero.unsqueeze(-1)).clamp_(0, spec.top).to(torch.uint8)
     codes = codes.view(rows, -1)[:, :inputs]
     return Quantized(codes, scale.half(), zero.to(torch.uint8), natural_order(inputs, spec), spec)
+
+
+def joined(parts: list[Quantized]) -> Quantized:
+    """Pieces of a layer's rows as one."""
+    return Quantized(
+        torch.cat([part.codes for part in parts]),
+        torch.cat([part.scales for part in parts]),
+        torch.cat([part.zeros for part in parts]),
+        parts[0].g_idx,
+        parts[0].spec,
+    )

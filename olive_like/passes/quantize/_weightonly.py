@@ -12,9 +12,8 @@ from olive_like.errors import PassError
 from olive_like.passes.base import Context
 from olive_like.passes.quantize import _grid
 from olive_like.passes.quantize._checkpoint import ShardWriter, copy_side_files
-from olive_like.passes.quantize._grid import Quantized, Spec, grouped, round_to
+from olive_like.passes.quantize._grid import Quantized, Spec, grouped, joined, round_to
 from olive_like.passes.quantize._output import (
-    PARTS,
     LayerError,
     Report,
     layout,
@@ -111,14 +110,7 @@ def _quantize(skeleton: Skeleton, target: Target, fit: Fit) -> tuple[Quantized, 
         parts.append(part)
     if not parts:
         raise PassError(f"{target.module} has no weights")
-    first = parts[0]
-    return Quantized(
-        torch.cat([p.codes for p in parts]),
-        torch.cat([p.scales for p in parts]),
-        torch.cat([p.zeros for p in parts]),
-        first.g_idx,
-        first.spec,
-    ), error
+    return joined(parts), error
 
 
 def _pieces(skeleton: Skeleton, target: Target) -> Iterator[torch.Tensor]:
@@ -130,6 +122,3 @@ def _pieces(skeleton: Skeleton, target: Target) -> Iterator[torch.Tensor]:
     rows = max(1, _PIECE // target.inputs)
     for start in range(0, target.outputs, rows):
         yield skeleton.checkpoint.read(name, start, start + rows)
-
-
-__all__ = ["PARTS", "run"]

@@ -11,7 +11,7 @@ from olive_like.passes.base import Context, Effect, Pass, PassConfig
 from olive_like.passes.fields import DataRef
 from olive_like.passes.quantize.settings import Bits
 
-Algorithm = Literal["k_quant_mixed", "k_quant_down", "k_quant_last", "kld_gradient", "snr", "iou"]
+Algorithm = Literal["k_quant_mixed", "k_quant_down", "k_quant_last", "kld_gradient", "snr"]
 
 
 class SelectiveMixedPrecision(Pass):
@@ -46,7 +46,7 @@ class SelectiveMixedPrecision(Pass):
 
         @model_validator(mode="after")
         def _ratio_is_set(self) -> SelectiveMixedPrecision.Config:
-            if self.algorithm in ("kld_gradient", "snr", "iou") and self.ratio is None:
+            if self.algorithm in ("kld_gradient", "snr") and self.ratio is None:
                 raise ValueError(f"algorithm {self.algorithm} needs `ratio`, the share of weights at the ordinary bits")
             return self
 
