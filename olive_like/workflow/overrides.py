@@ -45,7 +45,7 @@ def apply_overrides(
             continue
         holder, loc = found
         try:
-            value = _value(written)
+            value = value_of(written)
         except ValueError as error:
             problems.add("OL014", f"`--set {text}`: {error}", ())
             continue
@@ -111,7 +111,7 @@ def _is_section(part: str | int) -> bool:
     return part in Workflow.model_fields and part != "passes"
 
 
-def _value(written: str) -> Any:
+def value_of(written: str) -> Any:
     """The value as YAML would read it."""
     from olive_like.workflow.yaml_reader import scalar_of
 
