@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup test test-fast lint recipes clean
+.PHONY: setup test test-fast lint recipes from-olive clean
 
 setup: $(VENV)/.ready
 
@@ -26,6 +26,10 @@ lint: setup
 # Checks every workflow file below DIR and says what the others lack: make recipes DIR=path
 recipes: setup
 	$(BIN)/python benchmarks/recipes.py $(DIR)
+
+# Writes docs/from-olive.md anew
+from-olive: setup
+	$(BIN)/python docs/from_olive.py
 
 clean:
 	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache

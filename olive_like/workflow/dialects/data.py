@@ -11,16 +11,17 @@ from olive_like.workflow.located import LocatedDict, LocatedList
 PARTS = ("load_dataset_config", "pre_process_data_config", "post_process_data_config", "dataloader_config")
 
 # container -> the loader that it stands for when none is named
-CONTAINERS = {
-    "datacontainer": None,
-    "rawdatacontainer": "raw_dataset",
-    "dummydatacontainer": "dummy_dataset",
-    "transformersdummydatacontainer": "transformers_dummy_dataset",
-    "transformerspromptdummydatacontainer": "transformers_prompt_dummy_dataset",
-    "transformerstokendummydatacontainer": "transformers_token_dummy_dataset",
-    "huggingfacecontainer": "huggingface_dataset",
-    "imagedatacontainer": "image_folder_dataset",
+CONTAINER_NAMES = {
+    "DataContainer": None,
+    "RawDataContainer": "raw_dataset",
+    "DummyDataContainer": "dummy_dataset",
+    "TransformersDummyDataContainer": "transformers_dummy_dataset",
+    "TransformersPromptDummyDataContainer": "transformers_prompt_dummy_dataset",
+    "TransformersTokenDummyDataContainer": "transformers_token_dummy_dataset",
+    "HuggingfaceContainer": "huggingface_dataset",
+    "ImageDataContainer": "image_folder_dataset",
 }
+_CONTAINERS = {name.lower(): loader for name, loader in CONTAINER_NAMES.items()}
 _DUMMY = {
     "dummy_dataset": False,
     "transformers_dummy_dataset": False,
@@ -112,7 +113,7 @@ class _Data:
         mark, name = at_value(self.config, "type"), take(self.config, "type")
         if name is None:
             return None
-        if str(name).lower() not in CONTAINERS:
+        if str(name).lower() not in _CONTAINERS:
             self.report.add(
                 "OL304",
                 f"data container not available: {name}",
@@ -121,7 +122,7 @@ class _Data:
                 "Write the data set flat, or with load_function and user_script.",
             )
             return None
-        return CONTAINERS[str(name).lower()]
+        return _CONTAINERS[str(name).lower()]
 
     def _part(self, name: str) -> LocatedDict:
         """A part with its `params` on one level; empty where there is none."""

@@ -16,8 +16,8 @@ _HINTS = {
     "lmevaluator": "Measure perplexity or token agreement with `metrics:`, or run the tasks in an `evaluate_func` "
     "of a user_script.",
 }
-_VALUES = {"accuracy": "accuracy_score", "f1": "f1_score", "roc_auc": "auroc"}  # the hub's names
-_UNMEASURED = ("relaxed_accuracy", "rtfx", "word_sort_ratio")
+VALUES = {"accuracy": "accuracy_score", "f1": "f1_score", "roc_auc": "auroc"}  # the hub's names
+UNMEASURED = ("relaxed_accuracy", "rtfx", "word_sort_ratio")
 _NO_EFFECT = {
     "sample_log_num": "what is measured does not depend on it",
     "sample_log_dir": "what is measured does not depend on it",
@@ -95,9 +95,9 @@ def _values(metric: LocatedDict, report: Report, field: str) -> None:
             value = LocatedDict({"name": value}, mark)
         name = value.get("name") if isinstance(value, LocatedDict) else None
         if metric.get("type") == "accuracy" and isinstance(name, str):
-            if name in _VALUES:
-                value["name"] = _VALUES[name]
-            elif name in _UNMEASURED:
+            if name in VALUES:
+                value["name"] = VALUES[name]
+            elif name in UNMEASURED:
                 report.add("OL306", f"metric not available: {name}", at_value(value, "name"), f"{field}[{index}].name")
                 continue
         kept.add(value, mark)

@@ -9,14 +9,14 @@ from olive_like.workflow.dialects.tree import lift, take, without_effect
 from olive_like.workflow.located import LocatedDict, LocatedList
 
 # lower-cased type -> the type here
-_TYPES = {
+TYPES = {
     "hfmodel": "HfModel",
     "huggingfacemodel": "HfModel",
     "pytorchmodel": "PyTorchModel",
     "onnxmodel": "OnnxModel",
     "compositemodel": "CompositeModel",
 }
-_MISSING = {
+MISSING = {
     "distributedhfmodel": ("DistributedHfModel", "Give the whole model; several devices are the work of a system."),
     "distributedhfmodelhandler": ("DistributedHfModel", "Give the whole model."),
     "distributedonnxmodel": ("DistributedOnnxModel", "Give the whole model."),
@@ -75,12 +75,12 @@ def _type(model: LocatedDict, report: Report, field: str) -> None:
     if not isinstance(written, str):
         return
     name = written.lower()
-    if name in _MISSING:
-        proper, hint = _MISSING[name]
+    if name in MISSING:
+        proper, hint = MISSING[name]
         report.add("OL303", f"model type not available: {proper}", at_value(model, "type"), f"{field}.type", hint)
         return
-    if name in _TYPES and _TYPES[name] != written:
-        model["type"] = _TYPES[name]
+    if name in TYPES and TYPES[name] != written:
+        model["type"] = TYPES[name]
     if name == "pytorchmodel" and _is_hub_name(model):
         model["type"] = "HfModel"
         report.add(

@@ -12,7 +12,7 @@ _SPELLINGS = {
     "pythonenvironmentsystem": "PythonEnvironment",
     "dockersystem": "Docker",
 }
-_MISSING = {
+MISSING = {
     "azureml": "Run on a machine that you can reach.",
     "azuremlsystem": "Run on a machine that you can reach.",
     "isolatedort": "Use PythonEnvironment: it runs in another interpreter, whatever is installed there.",
@@ -47,9 +47,9 @@ def _system(system: LocatedDict, report: Report, field: str) -> None:
         name = kind.lower()
         if name in _SPELLINGS:
             system["type"] = _SPELLINGS[name]
-        elif name in _MISSING:
+        elif name in MISSING:
             report.add(
-                "OL305", f"system type not available: {kind}", at_value(system, "type"), f"{field}.type", _MISSING[name]
+                "OL305", f"system type not available: {kind}", at_value(system, "type"), f"{field}.type", MISSING[name]
             )
             for key in list(system):
                 take(system, key)

@@ -30,7 +30,7 @@ NOT_AVAILABLE = {
     "aml": "Run on a machine that you can reach; see `olive-like systems`.",
     "cache_config": "Share a cache with cache_dir, or move results with `olive-like cache export` and `import`.",
     "enable_shared_cache": "Share a cache with cache_dir, or move results with `olive-like cache export` and `import`.",
-    "auto_optimizer_config": "Let `olive-like optimize` choose the passes and write the file.",
+    "auto_optimizer_config": "Write the passes: OnnxConversion or ModelBuilder, and a quantiser.",
     "pass_flows": "Write branches: give each pass the `input` that it follows.",
     "data_root": "Write the paths relative to the workflow file.",
     "resources": "Write the paths in place.",
