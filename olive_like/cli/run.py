@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -41,30 +42,32 @@ def execute(args: argparse.Namespace) -> int:
     file = args.file or args.config
     if file is None or (args.file and args.config):
         raise WorkflowError("name one workflow file", "olive-like run FILE")
+    return run_and_show(
+        file,
+        args,
+        overrides=args.overrides,
+        until=args.until,
+        only=args.only,
+        output_dir=args.output_path,
+        in_process=args.in_process,
+        fail_fast=args.fail_fast,
+        retries=args.retries,
+        timeout=args.timeout,
+        lock=args.lock,
+        locked=args.locked,
+    )
+
+
+def run_and_show(source: Any, args: argparse.Namespace, **options: Any) -> int:
+    """Run a workflow with progress, show how it ended, and return the exit code."""
     from olive_like.api import run
     from olive_like.engine.cancel import CancelHandle, Interrupted
     from olive_like.engine.progress import progress
 
     cancel = CancelHandle()
     try:
-        with _signals(cancel) as caught, progress(quiet=args.json) as listener:
-            result = run(
-                file,
-                overrides=args.overrides,
-                jobs=args.jobs,
-                until=args.until,
-                only=args.only,
-                output_dir=args.output_path,
-                cache_dir=args.cache_dir,
-                in_process=args.in_process,
-                fail_fast=args.fail_fast,
-                retries=args.retries,
-                timeout=args.timeout,
-                lock=args.lock,
-                locked=args.locked,
-                on_event=listener,
-                cancel=cancel,
-            )
+        with _signals(cancel) as caught, _own_output(args), progress(quiet=args.json) as listener:
+            result = run(source, jobs=args.jobs, cache_dir=args.cache_dir, on_event=listener, cancel=cancel, **options)
     except Interrupted:
         print("interrupted", file=sys.stderr)
         return 128 + caught[0]
@@ -89,6 +92,23 @@ def _show(result: RunResult, as_json: bool) -> None:
     from olive_like.engine.summary import summarise
 
     print(summarise(result.to_json()))
+
+
+@contextmanager
+def _own_output(args: argparse.Namespace) -> Iterator[None]:
+    """Passes that run in this process print to standard error where standard output is for one document."""
+    if not (args.json and getattr(args, "in_process", False)):
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 @contextmanager

@@ -31,6 +31,8 @@ class LogPipe:
 
     def open(self, path: Path) -> None:
         """Send what comes from now on to this file."""
+        if self._file is not None:
+            self._file.close()
         self._file = path.open("ab")
 
     def finish(self) -> None:

@@ -81,7 +81,7 @@ def _write(artifact: Artifact, target: Path, provenance: Mapping[str, Any]) -> N
 def _is_current(target: Path, artifact: Artifact, provenance: Mapping[str, Any]) -> bool:
     """Whether the folder has exactly this output, by the times of its files; a new story alone is written over."""
     files = listed(target)
-    if not files:
+    if PROVENANCE not in files:
         return False
     import json
 

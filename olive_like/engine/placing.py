@@ -25,12 +25,13 @@ PROVENANCE = "provenance.json"  # says, among other things, which files of a fol
 
 def listed(folder: Path) -> dict[str, Any]:
     """The files of an output folder that are ours, by relative path; empty for a folder that never was one."""
+    # What a crash left of writing the list is ours too.
+    ours: dict[str, Any] = {path.name: {} for path in folder.glob(f".{PROVENANCE}.*")}
     try:
-        document = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
-        files = document["files"]
+        files = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))["files"]
     except (OSError, ValueError, KeyError, TypeError):
-        return {}
-    return {**files, PROVENANCE: {}} if isinstance(files, dict) else {}
+        return ours
+    return {**ours, **files, PROVENANCE: {}} if isinstance(files, dict) else ours
 
 
 def draft_beside(target: Path) -> Path:

@@ -6,6 +6,7 @@ import asyncio
 import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from olive_like.engine.worker_handle import WorkerHandle
 from olive_like.redact import Redactor
@@ -71,13 +72,13 @@ class Pool:
         self.exclusive = False
         self._free.append(slot)
 
-    async def worker(self, slot: Slot) -> WorkerHandle:
-        """The slot's warm worker, or a new one."""
+    async def worker(self, slot: Slot, log: Path) -> WorkerHandle:
+        """The slot's warm worker, or a new one, which may write to the log while it starts."""
         if slot.worker is None or not slot.worker.reusable:
             if slot.worker is not None:
                 await slot.worker.stop()
             slot.worker = WorkerHandle(self.launch, slot.devices, self._redactor, self.keep)
-            await slot.worker.start()
+            await slot.worker.start(log)
         return slot.worker
 
     def workers(self) -> Iterable[WorkerHandle]:

@@ -188,7 +188,7 @@ class Scheduler:
         job = step.job(pool.launch, slot.devices, pool.keep)
         step.started(slot.index)
         try:
-            worker = await pool.worker(slot)
+            worker = await pool.worker(slot, step.log_path)
         except StartFailed as error:
             return error.failure
         return await worker.run(job, step.log_path, step.on_event, self.limits.timeout)

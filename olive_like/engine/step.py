@@ -74,6 +74,7 @@ class Step:
     def on_event(self, kind: str, values: Mapping[str, Any]) -> None:
         """Something that the pass says while it runs."""
         state = self.state
+        values = self.execution.log.redactor.data(values)
         match kind:
             case "metric":
                 state.metrics[values["name"]] = values["value"]
@@ -97,7 +98,7 @@ class Step:
         try:
             self._check_files()
             if manifest.kind == Metrics.kind:
-                state.metrics.update(read_metrics(self._job.output))
+                state.metrics.update(execution.log.redactor.data(read_metrics(self._job.output)))
             state.artifact = execution.store.commit(
                 state.key, self._job.output, manifest, self._record(answer), closure(self._job.inputs)
             )
@@ -137,10 +138,9 @@ class Step:
 
     def _record(self, answer: Success) -> Record:
         state, execution = self.state, self.execution
-        redact = execution.log.redactor.data
         return Record(
             key=state.key,
-            document=redact(state.document),
+            document=execution.log.redactor.data(state.document),
             pass_name=state.plan.node.pass_name,
             node=state.name,
             workflow=execution.plan.planner.workflow,
@@ -148,8 +148,8 @@ class Step:
             created=time.time(),
             seconds=state.seconds,
             peak_rss=state.peak_rss,
-            metrics=redact(state.metrics),
-            extra=redact({"notes": state.notes, "system": state.plan.node.system, "resources": dict(answer.resources)}),
+            metrics=state.metrics,
+            extra={"notes": state.notes, "system": state.plan.node.system, "resources": dict(answer.resources)},
         )
 
     def _check_files(self) -> None:

@@ -83,13 +83,22 @@ class WorkerHandle:
         """Whether another pass may run here. Ranks are one training's: they end with it."""
         return self.alive and self.launch.ranks == 1
 
-    async def start(self) -> None:
-        """Start the process and connect to it."""
+    async def start(self, log: Path) -> None:
+        """Start the process and connect to it; what a launcher says meanwhile goes to the first pass's log."""
         self._log = LogPipe(self.redactor)
-        if self.launch.command:
-            await self._start_launched(self._log)
-        else:
-            await self._start_direct(self._log)
+        self._log.open(log)
+        try:
+            if self.launch.command:
+                await self._start_launched(self._log)
+            else:
+                await self._start_direct(self._log)
+        except OSError as error:
+            await self.end()
+            name = self.launch.command[0] if self.launch.command else sys.executable
+            raise StartFailed(Failure(f"{name} cannot be started: {os.strerror(error.errno or 0)}")) from error
+        except BaseException:
+            await self.end()
+            raise
         self.alive = True
 
     async def run(self, job: Job, log: Path, on_event: OnEvent, timeout: float | None = None) -> Success | Failure:
@@ -176,7 +185,6 @@ class WorkerHandle:
                 waited += 0.1
                 if self._process.poll() is None and waited < START_SECONDS:
                     continue
-                await self.end()
                 raise StartFailed(self._explain_start(waited)) from None
             hello = await line.receive()
             if hello is not None:

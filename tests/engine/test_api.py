@@ -83,7 +83,7 @@ def test_the_package_itself_has_it(bench: Bench) -> None:
 
 
 def test_overrides_and_folders(bench: Bench) -> None:
-    result = bench.run(
+    bench.run(
         {"a": {"type": "Null"}},
         overrides=["passes.a.bytes=3"],
         output_dir=bench.root / "elsewhere",
@@ -101,12 +101,10 @@ def test_a_workflow_object_runs(bench: Bench) -> None:
 def test_all_hits_start_nothing_heavy(bench: Bench) -> None:
     file = bench.file({"a": {"type": "Null"}, "b": {"type": "Null"}})
     assert bench.command("run", str(file)).returncode == 0
-    code = (
-        "import sys; from olive_like.cli import main; code = main(); "
-        "print(code, sorted({'asyncio', 'subprocess', 'torch', 'rich', 'psutil', 'multiprocessing'} & set(sys.modules)))"
-    )
     import subprocess
 
+    heavy = {"asyncio", "subprocess", "torch", "rich", "psutil", "multiprocessing"}
+    code = f"import sys; from olive_like.cli import main; print(main(), sorted({heavy} & set(sys.modules)))"
     said = subprocess.run([COMMAND[0], "-c", code, "run", str(file)], capture_output=True, text=True)
     assert said.stdout.splitlines()[-1] == "0 []"
 
@@ -145,7 +143,7 @@ def test_runs_and_logs(bench: Bench, plugin: Path) -> None:
     assert "out hello" in bench.command("logs", "last", "talk", *cache).stdout
     log = json.loads(bench.command("logs", result.run_id[:18], "talk", "--json", *cache).stdout)
     assert "out hello" in log["log"]
-    assert [event["event"] for event in log["events"]][0] == "started"
+    assert next(event["event"] for event in log["events"]) == "started"
     assert bench.command("logs", "last", "nobody", *cache).returncode == 1
     assert bench.command("runs", "show", "2019", *cache).returncode == 1
 

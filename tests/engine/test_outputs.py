@@ -26,7 +26,11 @@ def artifact(root: Path, name: str, files: dict[str, str]) -> NullArtifact:
 
 
 def content(folder: Path) -> dict[str, str]:
-    return {path: (folder / path).read_text() for path in placing.files_below(folder) if path != placing.PROVENANCE}
+    return {
+        path: (folder / path).read_text()
+        for path in placing.files_below(folder)
+        if not path.removeprefix(".").startswith(placing.PROVENANCE)
+    }
 
 
 def test_copies_are_the_users_own(tmp_path: Path) -> None:
