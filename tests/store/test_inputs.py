@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from olive_like.errors import StoreError
 from olive_like.store import hashing
+from olive_like.store.model import Stamp
 from tests.store.helpers import Cache, fill
 
 MODEL = {"config.json": b"{}", "model.safetensors": b"weights", "sub/tokenizer.json": b"[]"}
@@ -155,7 +156,18 @@ def test_same_size_and_times_set_back_is_found(cache: Cache, model: Path) -> Non
     assert cache.file_digest(file) != before
 
 
-def test_a_change_within_the_clocks_tick_is_found(cache: Cache, tmp_path: Path) -> None:
+def test_a_change_within_the_clocks_tick_is_found(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system whose times move in steps of 50 ms."""
+
+    def coarse(status: os.stat_result) -> Stamp:
+        tick = 50_000_000
+        return Stamp(
+            status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns // tick, status.st_ctime_ns // tick
+        )
+
+    monkeypatch.setattr(Stamp, "of", coarse)
     file = tmp_path / "file"
     for n in range(200):
         file.write_bytes(b"%04d" % n)
