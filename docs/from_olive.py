@@ -45,8 +45,8 @@ What is different, and worth knowing before the first run:
   nothing does. So there is nothing to clean before a run, and `clean_cache` has no effect.
 - **Passes form a graph.** One that names no `input` follows the one above it, as in Olive; `input: name` makes a
   branch.
-- **Outputs.** Where a file of Olive's has one final model, that is put into `output_dir` itself (`layout: olive`). Where
-  it has several, and in files of this engine's own form, each is in `output_dir/<name>/`.
+- **Outputs.** Where a file of Olive's has one final model, that is put into `output_dir` itself (`layout: olive`).
+  Where it has several, and in files of this engine's own form, each is in `output_dir/<name>/`.
 - **A search opens only what the file leaves open**: `SEARCHABLE_VALUES`, a space, a list of alternatives. Without any
   of these the passes run once, and a warning says so.
 - **One system instead of two.** `host`, where passes run, and `target`, what models are made for, become one system:

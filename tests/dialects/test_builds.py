@@ -45,3 +45,16 @@ def test_mistakes_are_named(read: Read) -> None:
     )
     found = [(d.code, d.line) for d in said if d.code == "OL309"]
     assert found == [("OL309", 3), ("OL309", 4), ("OL309", 5)]
+
+
+def test_host_and_target_of_a_build(read: Read) -> None:
+    tree, said = read(PASSES + "builds:\n  x: {pipeline: [a, b, c], host: h, target: {type: LocalSystem}}\n")
+    assert {step["system"] for step in tree["passes"].values()} == {"h"}
+    assert [(d.code, d.line) for d in said] == [("OL352", 3)]
+
+
+def test_a_system_in_place(read: Read) -> None:
+    tree, said = read(PASSES + "builds: {x: {pipeline: [a, b, c], target: {type: LocalSystem}}}")
+    assert tree["systems"] == {"x": {"type": "LocalSystem"}}
+    assert tree["passes"]["a"]["system"] == "x"
+    assert not said

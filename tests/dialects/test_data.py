@@ -160,3 +160,17 @@ def test_sound(read: Read) -> None:
     assert flat["audio"] == {"audio_col": "sound", "text_col": "words", "sample_rate": 8000}
     assert flat["max_samples"] == 4
     DataConfig.model_validate(flat)
+
+
+def test_rows_that_are_inputs_already(read: Read) -> None:
+    _, said = _flat(
+        read,
+        """
+        data_configs:
+          - name: d
+            type: HuggingfaceContainer
+            load_dataset_config: {data_name: a, split: test}
+            pre_process_data_config: {type: skip_pre_process}
+        """,
+    )
+    assert [(d.code, d.line) for d in said] == [("OL304", 6)]

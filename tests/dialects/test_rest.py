@@ -52,6 +52,12 @@ def test_a_target_that_is_not_there(read: Read) -> None:
     assert [(d.code, d.line) for d in said] == [("OL110", 3)]
 
 
+def test_system_and_host(read: Read) -> None:
+    tree, said = read("systems: {a: {type: LocalSystem}, b: {type: LocalSystem}}\nsystem: a\nhost: b\ntarget: a")
+    assert tree["system"] == "a"
+    assert [(d.code, d.line) for d in said] == [("OL311", 3)]
+
+
 def test_systems_of_clouds(read: Read) -> None:
     _, said = read("systems:\n  c:\n    type: AzureML\n    aml_compute: x\n")
     assert [(d.code, d.line) for d in said] == [("OL305", 3)]

@@ -46,7 +46,7 @@ class _Branches:
         defaults = self.builds.get(_DEFAULT)
         for name, build in self.builds.items():
             if name != _DEFAULT and isinstance(build, LocatedDict):
-                self._build(name, self._with(build, defaults), f"builds.{name}")
+                self._build(name, self._with(name, build, defaults), f"builds.{name}")
         for name in self.passes:
             if name not in {path[-1] for path in self.names}:
                 self.report.add(
@@ -62,16 +62,23 @@ class _Branches:
         if "outputs" not in self.tree:
             self.tree.put("outputs", self.outputs, mark, self.builds.mark)
 
-    def _with(self, build: LocatedDict, defaults: Any) -> LocatedDict:
+    def _with(self, name: str, build: LocatedDict, defaults: Any) -> LocatedDict:
         """A build with the settings that all builds share filled in."""
         merged: LocatedDict = copied(build)
         for key, value in defaults.items() if isinstance(defaults, LocatedDict) else ():
             if key not in merged:
                 merged.put(key, copied(value), defaults.keys_at.get(key), defaults.values_at.get(key))
-        if "host" in merged:
-            rename(merged, {"host": "system"})
+        if merged.get("host") is not None and merged.get("target") not in (None, merged["host"]):
+            self.report.add(
+                "OL352",
+                "the passes of this build run on its host; nothing is run on its target, whose devices are not used",
+                at_key(merged, "target"),
+                f"builds.{name}.target",
+                "Write the target's accelerators under the host.",
+            )
+        if merged.get("host") is not None:
             take(merged, "target")
-        rename(merged, {"target": "system"})
+        rename(merged, {"host": "system", "target": "system"})
         return merged
 
     def _build(self, name: str, build: LocatedDict, field: str) -> None:

@@ -283,6 +283,14 @@ class _Data:
                 return
             self._function(part, kind, "process", where, mark)
             return
+        if kind == "skip_pre_process" and "load_function" not in self.config and "dummy" not in self.config:
+            self.report.add(
+                "OL304",
+                "data component not available: skip_pre_process for rows that no function of yours loads",
+                mark,
+                f"{self.field}.{where}.type",
+                "Load rows that are a model's inputs already with a load_function of a user_script.",
+            )
         if family == "audio":
             self._inner(part, "audio", _AUDIO, mark)
         elif family == "image":

@@ -87,14 +87,17 @@ def name_in_place(tree: LocatedDict, holder: LocatedDict, key: str, name: str) -
 def _choose(tree: LocatedDict, report: Report) -> None:
     """Make one system of `host`, where passes run, and `target`, what models are made for."""
     host, target = tree.get("host"), tree.get("target")
+    joined = "system" not in tree
     if host is None or target is None or host == target:
         key = "target" if host is None else "host"
         if tree.get(key) is not None and "system" not in tree:
             tree.move(key, tree, "system")
     elif "system" not in tree:
         tree.put("system", _both(tree, str(host), str(target), report), at_key(tree, "host"), at_value(tree, "host"))
-    take(tree, "host")
-    take(tree, "target")
+    for key in ("host", "target"):
+        if tree.get("system") is not None and tree.get(key) not in (None, tree["system"]) and not joined:
+            report.add("OL311", f"`{key}` and `system` both say where passes run", at_key(tree, key), key, "Keep one.")
+        take(tree, key)
 
 
 def _both(tree: LocatedDict, host: str, target: str, report: Report) -> str:
