@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 # name -> (module, one line of help). A module is imported only when its command is called.
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("olive_like.cli.run", "run a workflow"),
+    "finetune": ("olive_like.cli.finetune", "train an adapter, or the whole model, on a data set"),
     "plan": ("olive_like.cli.plan", "show what a run would do, and why"),
     "check": ("olive_like.cli.check", "check a workflow without running it"),
     "explain": ("olive_like.cli.explain", "say why a pass would run, or what a diagnostic code means"),
@@ -37,6 +39,9 @@ def main(argv: list[str] | None = None) -> int:
         # Importing makes a hundred thousand objects that stay: looking through them again and again
         # for garbage is a tenth of the time that `check` takes.
         gc.set_threshold(50_000, 20, 20)
+        for stream in (sys.stdout, sys.stderr):  # a terminal without UTF-8 gets "?" for a "→", not a traceback
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")
     from olive_like.cli.dispatch import dispatch
 
     return dispatch(arguments[0], arguments[1:])

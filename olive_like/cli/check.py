@@ -23,7 +23,7 @@ def execute(args: argparse.Namespace) -> int:
 
         from olive_like.redact import Redactor
 
-        print(json.dumps(Redactor().data(result.to_json()), ensure_ascii=False))
+        print(json.dumps(Redactor().data(result.to_json())))
     elif result.diagnostics:
         from olive_like.diagnostics.render import render
 

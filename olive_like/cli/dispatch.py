@@ -7,7 +7,7 @@ import os
 import sys
 from importlib import import_module
 
-from olive_like.cli import COMMANDS
+from olive_like.cli import COMMANDS, flags
 from olive_like.errors import OliveLikeError
 
 
@@ -23,8 +23,10 @@ def dispatch(name: str, arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog=f"olive-like {name}", description=COMMANDS[name][1], allow_abbrev=False)
     module.configure(parser)
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
-    args = parser.parse_args(arguments)
+    parse = getattr(module, "parse", flags.parse)
+    args = argparse.Namespace(debug="--debug" in arguments)
     try:
+        args = parse(parser, flags.spelled(arguments))
         return int(module.execute(args))
     except OliveLikeError as error:
         if args.debug:

@@ -35,7 +35,7 @@ def _pass(args: argparse.Namespace) -> int:
     if args.json:
         import json
 
-        print(json.dumps(find(planned, args.name).to_json(), ensure_ascii=False))
+        print(json.dumps(find(planned, args.name).to_json()))
     else:
         print(explain(planned, args.name))
     return 0
@@ -56,7 +56,7 @@ def _code(code: str, as_json: bool) -> int:
     if as_json:
         import json
 
-        print(json.dumps({"code": code, **entry._asdict()}, ensure_ascii=False))
+        print(json.dumps({"code": code, **entry._asdict()}))
     else:
         print(codes.page(code))
     return 0

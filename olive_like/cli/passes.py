@@ -16,7 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     if args.name is None:
-        print(json.dumps(_all(), ensure_ascii=False) if args.json else _listing())
+        print(json.dumps(_all()) if args.json else _listing())
         return 0
     from olive_like.passes import registry
 

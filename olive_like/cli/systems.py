@@ -18,7 +18,7 @@ def execute(args: argparse.Namespace) -> int:
     from olive_like.systems import registry
 
     if args.name is None:
-        print(json.dumps([_described(n) for n in registry.names()], ensure_ascii=False) if args.json else _listing())
+        print(json.dumps([_described(n) for n in registry.names()]) if args.json else _listing())
         return 0
     try:
         described = _described(args.name)
@@ -29,7 +29,7 @@ def execute(args: argparse.Namespace) -> int:
         raise WorkflowError(f"there is no system {args.name!r}", hint) from None
     if args.json:
         described["settings"] = registry.load(args.name).Config.model_json_schema()
-        print(json.dumps(described, ensure_ascii=False))
+        print(json.dumps(described))
     else:
         print(_page(args.name))
     return 0

@@ -12,7 +12,7 @@ from olive_like.artifacts import Artifact
 from olive_like.engine.copying import copy_tree
 from olive_like.engine.events import write_json
 from olive_like.engine.placing import PROVENANCE, draft_beside, files_below, listed, place, recover
-from olive_like.errors import OliveLikeError, StoreError
+from olive_like.errors import OliveLikeError
 from olive_like.store.locks import FileLock
 from olive_like.store.trouble import os_trouble
 
@@ -62,9 +62,8 @@ def describe(artifact: Artifact) -> dict[str, Any]:
 
 def _write(artifact: Artifact, target: Path, provenance: Mapping[str, Any]) -> None:
     draft = draft_beside(target)
-    names = list(files_below(artifact.path))
-    if PROVENANCE in names:
-        raise StoreError(f"the output {target} has a file {PROVENANCE} of its own", "Its pass must name it otherwise.")
+    # An input model that another run delivered has a story of its own, which is not this one's.
+    names = [name for name in files_below(artifact.path) if name != PROVENANCE]
     try:
         draft.mkdir()
         # Written first: whoever finds the draft after a crash knows what in it is ours.

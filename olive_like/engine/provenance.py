@@ -10,17 +10,17 @@ from olive_like.engine.execution import Execution, NodeState
 from olive_like.graph.model import SOURCE
 
 
-def provenance(execution: Execution, state: NodeState, output: str, workflow: Mapping[str, Any]) -> dict[str, Any]:
+def provenance(execution: Execution, node: str, output: str, workflow: Mapping[str, Any]) -> dict[str, Any]:
     """What `provenance.json` says besides the artifact and its files."""
-    lineage = _lineage(execution, state)
+    lineage = _lineage(execution, node)
     source = execution.plan.source
     return {
         "olive_like": __version__,
         "run": execution.log.run,
         "output": output,
-        "made_by": state.name,
+        "made_by": node,
         "seed": execution.seed,
-        "system": state.plan.node.system,
+        "system": execution.states[node].plan.node.system if node != SOURCE else None,
         "input_model": {"kind": source.kind, "digest": source.digest, "path": str(source.path)} if source else None,
         "passes": {name: _pass(execution.states[name]) for name in lineage},
         "workflow": workflow,
@@ -39,10 +39,10 @@ def _pass(state: NodeState) -> dict[str, Any]:
     }
 
 
-def _lineage(execution: Execution, state: NodeState) -> list[str]:
+def _lineage(execution: Execution, node: str) -> list[str]:
     """The node and all that it stands on, in running order."""
     found: set[str] = set()
-    stack = [state.name]
+    stack = [node]
     while stack:
         name = stack.pop()
         if name != SOURCE and name not in found:

@@ -14,6 +14,7 @@ from olive_like.engine.goals import Verdict, verdicts
 from olive_like.engine.limits import Limits
 from olive_like.engine.outputs import Output, deliver
 from olive_like.engine.provenance import provenance
+from olive_like.graph.model import SOURCE
 from olive_like.systems.base import Launch
 
 
@@ -92,7 +93,7 @@ def _make(execution: Execution, order: Order, cancel: CancelHandle) -> None:
 def _wanted(execution: Execution) -> list[str]:
     """The nodes whose artifacts are handed out."""
     names = dict.fromkeys(execution.plan.graph.outputs.values())
-    return [name for name in names if execution.states[name].good]
+    return [name for name in names if name != SOURCE and execution.states[name].good]
 
 
 def _work(execution: Execution, order: Order, cancel: CancelHandle) -> None:
@@ -110,13 +111,13 @@ def _work(execution: Execution, order: Order, cancel: CancelHandle) -> None:
 def _deliver(execution: Execution, order: Order, cancel: CancelHandle) -> dict[str, Output]:
     delivered: dict[str, Output] = {}
     for name, node in execution.plan.graph.outputs.items():
-        state = execution.states[node]
-        if name not in order.targets or not state.good:
+        if name not in order.targets or not (node == SOURCE or execution.states[node].good):
             continue
         cancel.check()
-        assert state.artifact is not None
-        story = execution.log.redactor.data(provenance(execution, state, name, order.workflow))
-        delivered[name] = deliver(name, state.artifact, order.targets[name], story)
+        artifact = execution.plan.source if node == SOURCE else execution.states[node].artifact
+        assert artifact is not None
+        story = execution.log.redactor.data(provenance(execution, node, name, order.workflow))
+        delivered[name] = deliver(name, artifact, order.targets[name], story)
         execution.log.emit("output", node, name=name, **delivered[name].to_json())
     return delivered
 

@@ -79,7 +79,7 @@ class _Builder:
             dag.add_edges_from((u, f"{name}.metrics") for u in self.nodes[f"{name}.metrics"].upstream if u != SOURCE)
             dag.add_node(f"{name}.metrics")
         measuring = {name for name, node in self.nodes.items() if node.role is Role.METRICS}
-        needed = topology.with_ancestors(dag, {*outputs.values(), *measuring})
+        needed = topology.with_ancestors(dag, {*outputs.values(), *measuring} - {SOURCE})
         order = [name for name in topology.running_order(dag) if name in needed]
         self._say_unused(needed)
         nodes = check_kinds([self.nodes[name] for name in order], self.source, self.problems)

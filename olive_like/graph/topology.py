@@ -37,8 +37,12 @@ def shortest_cycles(dag: nx.DiGraph[str]) -> list[list[str]]:
 
 
 def with_ancestors(dag: nx.DiGraph[str], names: Iterable[str]) -> set[str]:
-    """The nodes and all they stand on."""
-    wanted = set(names)
-    for name in list(wanted):
-        wanted |= nx.ancestors(dag, name)
+    """The nodes and all they stand on, in one walk however many they are."""
+    wanted: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in wanted:
+            wanted.add(name)
+            waiting.extend(dag.predecessors(name))
     return wanted

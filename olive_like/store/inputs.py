@@ -17,8 +17,8 @@ from olive_like.store.hashing import hash_open_file
 from olive_like.store.index import Index
 from olive_like.store.model import Manifest, Stamp, matches
 
-IGNORED = frozenset({".git", ".cache", "__pycache__", ".DS_Store"})
-"""What tools leave beside a model: no part of it."""
+IGNORED = frozenset({".git", ".cache", "__pycache__", ".DS_Store", "provenance.json"})
+"""What tools, this one included, leave beside a model: no part of it."""
 
 # A file changed so recently may change again without its times moving: the clock of file times ticks in steps.
 _SETTLED = 0.1

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from olive_like.diagnostics.nearest import did_you_mean
+from olive_like.diagnostics.nearest import did_you_mean, nearest
 from olive_like.workflow.environment import expand_settings
 from olive_like.workflow.located import Loc
 from olive_like.workflow.problems import Problems, shown
@@ -89,11 +89,15 @@ class Sections:
             hint = "Use letters, digits, `_` and `-`, at most 100 of them."
             self.problems.add("OL112", f"{name!r} cannot be a name", loc, hint, key=True)
 
-    def type_of(self, entry: dict[str, Any], loc: Loc, what: str, names: Callable[[], Iterable[str]]) -> str | None:
+    def type_of(self, entry: dict[str, Any], loc: Loc, what: str) -> str | None:
         """The `type` of an entry, if it is there and could be one."""
         if entry.get("type") is None:
-            near = did_you_mean("type", [key for key in entry if key.lower().strip("_ ") in ("typ", "types", "kind")])
-            self.problems.add("OL102", f"{what} needs a `type`", loc, near, key=True)
+            misspelt = nearest("type", entry)
+            if misspelt is not None and misspelt != "type":
+                message = f"unknown key `{misspelt}`"
+                self.problems.add("OL101", message, (*loc, misspelt), "Did you mean `type`?", key=True)
+            else:
+                self.problems.add("OL102", f"{what} needs a `type`", loc, key=True)
             return None
         return self.text(entry["type"], (*loc, "type"))
 
@@ -134,7 +138,7 @@ class Sections:
         entry = self.mapping(value, loc)
         if entry is None:
             return None
-        kind = self.type_of(entry, loc, "a model", lambda: MODELS)
+        kind = self.type_of(entry, loc, "a model")
         if kind is None:
             return None
         cls = model_class(kind)
@@ -213,7 +217,7 @@ class Sections:
             entry = self.mapping(value, loc) if found[name] is None else None
             if entry is None:
                 continue
-            kind = self.type_of(entry, loc, "a system", registry.names)
+            kind = self.type_of(entry, loc, "a system")
             if kind is None:
                 continue
             try:
@@ -273,8 +277,8 @@ class Sections:
                 continue
             if name != item:
                 self.check_name(name, loc)
-            passes = self.tree.get("passes")
-            if isinstance(passes, dict) and target not in passes and target != "input_model":
+            passes = self.values["passes"]
+            if target not in passes and not (target == "input_model" and self.values["input_model"]):
                 self.problems.add("OL110", f"there is no pass {target!r}", loc, did_you_mean(target, passes))
             else:
                 outputs[name] = target

@@ -1,0 +1,77 @@
+"""From flags to the sections of a workflow."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from olive_like.cli.flags import listed, required
+from olive_like.errors import WorkflowError
+
+_PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "gpu": "CUDAExecutionProvider",
+    "npu": "QNNExecutionProvider",
+}
+
+
+def input_model(args: argparse.Namespace) -> dict[str, Any]:
+    """The model that the flags name: an ONNX file, a script, or a Hugging Face model."""
+    script = getattr(args, "model_script", None)
+    name = args.model_name_or_path
+    if script:
+        return _given(type="PyTorchModel", model_path=name, model_script=script, script_dir=args.script_dir,
+                      task=args.task)  # fmt: skip
+    name = required(name, "--model-name-or-path")
+    if name.endswith(".onnx") or is_onnx_folder(Path(name)):
+        return {"type": "OnnxModel", "model_path": name}
+    return _given(
+        type="HfModel",
+        model_path=name,
+        task=args.task,
+        adapter_path=getattr(args, "adapter_path", None),
+        load_kwargs={"trust_remote_code": True} if args.trust_remote_code else None,
+    )
+
+
+def is_onnx_folder(folder: Path) -> bool:
+    """Whether a local folder holds an ONNX model."""
+    return folder.is_dir() and any(folder.glob("*.onnx"))
+
+
+def data_config(args: argparse.Namespace, **more: Any) -> dict[str, Any] | None:
+    """The data set that the flags name, if they name one."""
+    if not args.data_name and not args.data_files:
+        return None
+    return _given(
+        source=args.data_name,
+        files=listed(args.data_files),
+        text_field=args.text_field,
+        text_template=args.text_template,
+        chat_template=True if args.use_chat_template else None,
+        max_seq_len=args.max_seq_len,
+        max_samples=args.max_samples,
+        add_special_tokens=True if args.add_special_tokens else None,
+        input_cols=listed(args.input_cols),
+        **more,
+    )
+
+
+def system(args: argparse.Namespace) -> dict[str, Any]:
+    """The systems section and the default system; nothing where this machine's CPU is meant."""
+    if args.device in (None, "cpu") and not args.provider and not args.memory:
+        return {}
+    device = args.device or "cpu"
+    provider = args.provider or _PROVIDERS[device]
+    accelerator = _given(device=device, execution_providers=[provider], memory=args.memory)
+    kind = "cuda" if device == "gpu" and provider == "CUDAExecutionProvider" else "local"
+    if device != "cpu" and kind == "local":
+        raise WorkflowError(
+            f"nothing here makes models for {device} with {provider}", "Use --device cpu, or gpu with CUDA."
+        )
+    return {"systems": {"target": {"type": kind, "accelerators": [accelerator]}}, "system": "target"}
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
