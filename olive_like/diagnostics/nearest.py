@@ -26,7 +26,7 @@ def distance(a: str, b: str, limit: int) -> int:
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """The most similar name, if one is similar enough; case, dashes and underscores count for little."""
     wanted = _folded(name)
-    limit = max(1, len(wanted) // 3)
+    limit = max(1, len(wanted) // 3) if len(wanted) > 1 else 0
     best: tuple[int, str] | None = None
     for candidate in names:
         folded = _folded(candidate)

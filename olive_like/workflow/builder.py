@@ -30,6 +30,7 @@ class _Frame:
     height: int = 1
     key: str | None = None  # set between a key and its value
     key_at: Mark | None = None
+    merging: bool = False  # the key is YAML's `<<`
     ignored: bool = False  # the value of a duplicate key: read, reported, and left out
     merges: list[LocatedDict] = field(default_factory=list)
 
@@ -110,10 +111,10 @@ class TreeBuilder:
             self._anchors[frame.anchor] = _Anchored(holder, mark, self._nodes - frame.nodes_before, frame.height)
         self._place(holder, mark, frame.height)
 
-    def key(self, key: str, at: Mark) -> None:
-        """A key, whose value comes next."""
+    def key(self, key: str, at: Mark, *, merging: bool = False) -> None:
+        """A key, whose value comes next; `merging` for YAML's `<<`, whose value is merged into the mapping."""
         frame = self._stack[-1]
-        frame.key, frame.key_at = key, at
+        frame.key, frame.key_at, frame.merging = key, at, merging
         first = frame.holder.keys_at.get(key) if isinstance(frame.holder, LocatedDict) else None
         frame.ignored = first is not None
         if first is not None:
@@ -175,7 +176,7 @@ class TreeBuilder:
         assert key is not None
         if frame.ignored:
             return
-        if key == "<<":
+        if frame.merging:
             self._merge(frame, value, at)
             return
         frame.holder[key] = value

@@ -59,7 +59,7 @@ def _entry(sections: Sections, name: str, value: Any, loc: Loc) -> PassEntry:
     if system is not None:
         sections.refer("systems", system, (*loc, "system"))
     evaluator = _evaluator(sections, entry.get("evaluator"), loc)
-    kind = sections.type_of(entry, loc, "a pass", registry.names)
+    kind = sections.type_of(entry, loc, "a pass")
     cls = _class(sections, kind, loc) if kind is not None else None
     if cls is None or kind is None:
         return _broken(name, kind, None, inputs, loc)

@@ -26,7 +26,7 @@ def missing_files(workflow: Workflow) -> list[Diagnostic]:
         for file in marked_files(config):
             if not file.path.exists():
                 kind = "script" if file.code else "file"
-                problems.add("OL401", f"there is no {kind} {file.path}", _loc_of(loc, file.field), _beside(file.path))
+                _add(workflow, problems, "OL401", kind, file.path, _loc_of(loc, file.field))
     return problems.found
 
 
@@ -37,7 +37,15 @@ def _model(workflow: Workflow, problems: Problems) -> None:
     for field in ("model_path", "adapter_path"):
         path = local_path(getattr(model, field, None), workflow.base_dir)
         if path is not None and not path.exists():
-            problems.add("OL402", f"there is no model at {path}", ("input_model", field), _beside(path))
+            _add(workflow, problems, "OL402", "model at", path, ("input_model", field))
+
+
+def _add(workflow: Workflow, problems: Problems, code: str, what: str, path: Path, loc: Loc) -> None:
+    written = workflow.written(loc)
+    if isinstance(written, str) and "${" in written:  # values of variables are not for showing
+        problems.add(code, f"there is no {what} {written}", loc, "Look at the variables in it.")
+    else:
+        problems.add(code, f"there is no {what} {path}", loc, _beside(path))
 
 
 def _configs(workflow: Workflow) -> Iterator[tuple[BaseModel, Loc]]:

@@ -83,10 +83,11 @@ def find_mark(tree: Any, loc: Sequence[str | int], *, key: bool = False) -> Mark
             found = (at_key or at_value if wants_key else at_value or at_key) or found
             tree = tree[name]
         elif isinstance(tree, LocatedList):
-            if not isinstance(part, int) or not 0 <= part < len(tree):
+            index = index_of(tree, part)
+            if index is None:
                 break
-            found = (tree.items_at[part] if part < len(tree.items_at) else None) or mark_of(tree[part]) or found
-            tree = tree[part]
+            found = (tree.items_at[index] if index < len(tree.items_at) else None) or mark_of(tree[index]) or found
+            tree = tree[index]
         else:
             break
     return found
@@ -95,7 +96,15 @@ def find_mark(tree: Any, loc: Sequence[str | int], *, key: bool = False) -> Mark
 def _has(tree: Any, part: str | int) -> bool:
     if isinstance(tree, dict):
         return str(part) in tree
-    return isinstance(tree, list) and isinstance(part, int) and 0 <= part < len(tree)
+    return isinstance(tree, list) and index_of(tree, part) is not None
+
+
+def index_of(items: list[Any], part: str | int) -> int | None:
+    """The index that a part of a path means: itself, or that of the entry with this `name`."""
+    if isinstance(part, int):
+        return part if 0 <= part < len(items) else None
+    names = (item.get("name") if isinstance(item, dict) else None for item in items)
+    return next((index for index, name in enumerate(names) if name == part), None)
 
 
 def plain(tree: Any) -> Any:

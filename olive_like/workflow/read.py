@@ -124,7 +124,7 @@ def located(value: Any, mark: Mark | None = None) -> Any:
     if isinstance(value, (LocatedDict, LocatedList)):
         return value
     if isinstance(value, dict):
-        return LocatedDict({key: located(item) for key, item in value.items()}, mark)
+        return LocatedDict({str(key): located(item) for key, item in value.items()}, mark)
     if isinstance(value, (list, tuple)):
         return LocatedList([located(item) for item in value], mark)
     return value

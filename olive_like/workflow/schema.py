@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 from olive_like.diagnostics import Diagnostic
 from olive_like.errors import WorkflowError
 from olive_like.workflow.environment import Expands
-from olive_like.workflow.located import Loc, Mark, find_mark
+from olive_like.workflow.located import Loc, Mark, find_mark, index_of
 
 if TYPE_CHECKING:
     from olive_like.data.config import DataConfig
@@ -121,6 +121,17 @@ class Workflow(Settings):
     def mark(self, loc: Sequence[str | int], *, key: bool = False) -> Mark | None:
         """Where something is written."""
         return find_mark(self._tree, loc, key=key)
+
+    def written(self, loc: Sequence[str | int]) -> Any:
+        """What is written at a place, before environment variables were expanded; None if nothing is."""
+        value = self._tree
+        for part in loc:
+            if isinstance(value, list):
+                index = index_of(value, part)
+                value = None if index is None else value[index]
+            else:
+                value = value.get(part) if isinstance(value, dict) else None
+        return value
 
     def problem(self, code: str, message: str, loc: Loc, hint: str = "", *, key: bool = True) -> Diagnostic:
         """A diagnostic at the place where something is written."""

@@ -43,6 +43,8 @@ def read_yaml(text: str, builder: TreeBuilder) -> None:
                 _take(event, builder)
     except yaml.MarkedYAMLError as error:
         raise _syntax(error, builder) from None
+    except yaml.reader.ReaderError as error:
+        raise _unprintable(text, error, builder) from None
     except yaml.YAMLError as error:
         raise builder.give_up("OL004", f"not YAML: {str(error).splitlines()[0]}", None) from None
 
@@ -75,12 +77,12 @@ def _mark(event: Any) -> Mark:
 
 def _scalar(event: Any, builder: TreeBuilder) -> None:
     at, text = _mark(event), event.value
-    plain = event.implicit[0]
+    plain = event.implicit[0] and event.tag != "!"
     if builder.wants_key:
         _check_tag(event, builder)
         if plain and (text in _NULL or text in _SWITCH):
             builder.problem("OL011", f"the key {text!r} is not text to every YAML reader", at, "Put it in quotes.")
-        builder.key(text, at)
+        builder.key(text, at, merging=plain and text == "<<")
         return
     value: Any = text
     tag = None if plain or event.implicit[1] else event.tag
@@ -146,6 +148,17 @@ def _numeric(text: str) -> tuple[Any, tuple[str, str, str] | None]:
         meaning = f"`{text}` is a number to some YAML readers and text to others"
         return text, ("OL008", meaning, "Write the plain digits, or put it in quotes if text is meant.")
     return text, None
+
+
+def _unprintable(text: str, error: yaml.reader.ReaderError, builder: TreeBuilder) -> Exception:
+    """A character that YAML does not allow; where it stands is looked up, the parser counts bytes."""
+    found = re.search("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", text)
+    if found is None:
+        return builder.give_up("OL004", f"not YAML: {error.reason}", None)
+    line = text.count("\n", 0, found.start()) + 1
+    column = found.start() - text.rfind("\n", 0, found.start())
+    name = f"the control character U+{ord(found.group()):04X}"
+    return builder.give_up("OL002", f"{name} has no place in a text file", Mark(line, column))
 
 
 def _syntax(error: yaml.MarkedYAMLError, builder: TreeBuilder) -> Exception:
