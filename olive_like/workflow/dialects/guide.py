@@ -46,14 +46,21 @@ def _training(tree: LocatedDict, report: Report) -> None:
 def _search_space(tree: LocatedDict, report: Report) -> None:
     spaces: LocatedDict = tree["search_space"]
     mark = at_key(tree, "search_space")
-    for key in spaces:
-        found = [_open(step, cls, key, spaces) for _, step, cls in _known(tree)]
-        if not any(found):
+    steps = list(_known(tree))
+    if not steps:
+        report.add(
+            "OL307",
+            "search_space is for settings of passes, and the workflow has none that are known",
+            mark,
+            "search_space",
+            "Add one, such as `lora: {type: LoRA}`.",
+        )
+    for key in spaces if steps else ():
+        found = [_open(step, cls, key, spaces) for _, step, cls in steps]  # in all passes, not in the first alone
+        if True not in found:
             report.add(
                 "OL307",
-                f"no pass has a setting {key} to search"
-                if found
-                else f"there is no pass whose {key} could be searched",
+                f"no pass has a setting {key} to search",
                 at_key(spaces, key),
                 f"search_space.{key}",
                 "Name the setting as the pass does: `olive-like passes NAME` lists them.",
