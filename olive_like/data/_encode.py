@@ -136,7 +136,7 @@ class Encoder:
     def _joined(self, records: list[Record]) -> Encoded:
         ids = [token for record in records for token in record["input_ids"]]
         size = self.max_len
-        pieces = [ids[start : start + size] for start in range(0, len(ids), size)]
+        pieces = [ids[start : start + size] for start in range(0, len(ids), size)][: self.config.max_examples]
         return Encoded("lm", [{"input_ids": p, "labels": list(p)} for p in pieces if len(p) > 1])
 
     def _seq2seq(self, examples: Sequence[Example]) -> Encoded:
