@@ -20,7 +20,7 @@ from olive_like.passes.quantize._gptq_solve import Curvature, solve
 from olive_like.passes.quantize._grid import Quantized, Spec, grouped, joined, round_to, shrunk
 from olive_like.passes.quantize._output import LayerError
 from olive_like.passes.quantize._request import Request, read_request
-from olive_like.passes.quantize._skeleton import Skeleton, Target, finite, load_skeleton
+from olive_like.passes.quantize._skeleton import Skeleton, Target, finite, linear_names, load_skeleton
 from olive_like.passes.quantize._stream import BlockResult, Blocks, go_through
 
 _HEAD_ROWS = 8192
@@ -46,7 +46,7 @@ def run(model: HfModel, config: Any, context: Context) -> HfModel:
 def run_like_gptqmodel(model: HfModel, config: Any, context: Context) -> HfModel:
     if config.rotation is not None:
         raise PassError("`rotation` is a pass of its own here", "Put a QuaRot pass before this one.")
-    names = [name for name, module in load_skeleton(model.path).model.named_modules() if not list(module.children())]
+    names = linear_names(load_skeleton(model.path))
     overrides, exclude = read_dynamic(config.dynamic or {}, names, context)
     settings = SimpleNamespace(
         bits=config.bits, group_size=config.group_size, sym=config.sym, lm_head=config.lm_head,

@@ -26,12 +26,12 @@ def pack_rows(codes: torch.Tensor, bits: int) -> torch.Tensor:
         eights = codes.view(n, -1, 8).to(torch.int32)
         word = sum(eights[..., i] << (3 * i) for i in range(8))
         stream = torch.stack([(word >> (8 * i)) & 255 for i in range(3)], dim=-1).to(torch.uint8).view(n, -1)
-    return stream.contiguous().view(torch.int32)[:, : word_rows(k, bits)]
+    return stream.reshape(-1).view(torch.int32).view(n, -1)[:, : word_rows(k, bits)]
 
 
 def unpack_rows(words: torch.Tensor, bits: int, count: int) -> torch.Tensor:
     """[n, words] int32 -> [n, count] uint8."""
-    stream = words.contiguous().view(torch.uint8)
+    stream = words.reshape(-1).view(torch.uint8).view(len(words), -1)
     n = stream.shape[0]
     if bits == 8:
         codes = stream

@@ -169,6 +169,11 @@ def matches(entry: str, name: str) -> bool:
     return f".{entry}." in f".{name}."
 
 
+def linear_names(skeleton: Skeleton) -> list[str]:
+    """All layers that can be rounded."""
+    return [name for name, module in skeleton.model.named_modules() if _linear(module)]
+
+
 def check_names(what: str, entries: Iterable[str], skeleton: Skeleton) -> None:
     """Every entry must mean at least one layer; the nearest names are shown for one that does not."""
     names = [n for n, m in skeleton.model.named_modules() if _linear(m) or isinstance(m, nn.Embedding)]
