@@ -122,7 +122,11 @@ def attach_adapter(model: PreTrainedModel, folder: Path, trainable: bool = False
     check_folder(folder)
     if not (folder / "adapter_config.json").exists():
         raise PassError(f"{folder} is no adapter: it has no adapter_config.json")
-    _check_fits(model, folder)
+    kind = _check_fits(model, folder)
+    if kind == "BOTTLENECK":
+        from olive_like.passes.finetune import _bottleneck
+
+        return _bottleneck.attach(model, folder, json.loads((folder / "adapter_config.json").read_text("utf-8")))
     try:
         return PeftModel.from_pretrained(model, str(folder), adapter_name=name, is_trainable=trainable)
     except (RuntimeError, ValueError, KeyError, SafetensorError) as error:
@@ -179,8 +183,8 @@ def _load_base(
     return model
 
 
-def _check_fits(model: PreTrainedModel, folder: Path) -> None:
-    """Find by names and shapes that an adapter belongs to another model, where peft would only warn."""
+def _check_fits(model: PreTrainedModel, folder: Path) -> str | None:
+    """The kind of an adapter, after a check of names and shapes: on another base peft would only warn."""
     modules = dict(model.named_modules())
     prefix = "base_model.model."
     try:
@@ -207,6 +211,7 @@ def _check_fits(model: PreTrainedModel, folder: Path) -> None:
             raise PassError(
                 f"the adapter in {folder} is for another base model: {path} is {wanted} wide here, {have} there"
             )
+    return str(kind) if kind else None
 
 
 def _features(layer: Any) -> tuple[int | None, int | None]:

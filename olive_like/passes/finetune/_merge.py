@@ -23,6 +23,8 @@ def merge(adapter: Adapter, dtype: str, context: Context) -> HfModel:
         )
     task = task_for(adapter)
     model = load_model(adapter, task, torch.float32)
+    if not hasattr(model, "merge_and_unload"):
+        raise PassError("a bottleneck adapter is no change of weights: it cannot be merged", "Keep it beside its base.")
     try:
         merged = model.merge_and_unload(safe_merge=True)
     except (ValueError, NotImplementedError, AttributeError) as error:

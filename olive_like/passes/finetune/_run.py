@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments, set_seed
+from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 
 from olive_like.artifacts import Adapter, Artifact, HfModel
-from olive_like.data._tokenized import read
 from olive_like.errors import PassError
-from olive_like.passes._models import load_config, load_model, load_tokenizer, quiet
+from olive_like.passes._models import attach_adapter, load_config, load_model, load_tokenizer, quiet, torch_dtype
 from olive_like.passes.base import Context
 from olive_like.passes.finetune import _attention, _objectives, _save
+from olive_like.passes.finetune._arguments import arguments, last_checkpoint
 from olive_like.passes.finetune._build import with_adapter
 from olive_like.passes.finetune._device import compute_dtype
-from olive_like.passes.finetune._objectives import Objective, Record
+from olive_like.passes.finetune._objectives import Objective
+from olive_like.passes.finetune._out_of_memory import is_out_of_memory, words
+from olive_like.passes.finetune._preference import Preferences
+from olive_like.passes.finetune._records import read_records
 from olive_like.passes.finetune._trainer import OliveTrainer
 from olive_like.passes.finetune.settings import TrainingSettings
 from olive_like.passes.tasks import normal
@@ -34,7 +35,6 @@ _TASK_OF_DATA = {
     "question_answering": "question-answering",
     "preference": "text-generation",
 }
-_CHECKPOINT_FILES = ("trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state.pth")
 
 
 def train(method: str, source: HfModel | Adapter, config: TrainingSettings, context: Context) -> Artifact:
@@ -48,10 +48,10 @@ def train(method: str, source: HfModel | Adapter, config: TrainingSettings, cont
         try:
             return Training(method, source, config, context, batch, accumulation).run()
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             if not config.auto_batch or batch == 1:
-                raise PassError(*_memory_words(method, source, config, batch)) from error
+                raise PassError(*words(method, source, config, batch)) from error
         batch, accumulation = (batch + 1) // 2, accumulation * 2
         context.warn(f"out of memory: goes on with batches of {batch} and {accumulation} of them to a step")
 
@@ -71,7 +71,7 @@ class Training:
         self.method, self.source, self.config, self.context = method, source, config, context
         self.batch, self.accumulation = batch, accumulation
         self.seed = config.train_seed(context.seed)
-        self.records, self.held_out, self.facts = _data(context)
+        self.records, self.held_out, self.facts = read_records(context)
         self.task = self._task()
         self.settings = load_config(source)
 
@@ -81,7 +81,11 @@ class Training:
         self.dtype = compute_dtype(self.config, self.context)
         self.tokenizer = load_tokenizer(self.source)
         self._complete_tokenizer()
-        packed = self.facts["kind"] == "lm" and _attention.supports(self.settings) and self._attention() is None
+        packed = (
+            self.facts["kind"] in ("lm", "preference")
+            and _attention.supports(self.settings)
+            and self._attention() is None
+        )
         if self.facts.get("packed") and not packed:
             raise PassError(
                 f"packed data cannot be trained on {self.settings.model_type} without mixing up the examples",
@@ -90,9 +94,26 @@ class Training:
         model = self._model(packed)
         objective = self._objective(packed)
         initial = self._keep_initial(model)
+        if isinstance(objective, Preferences):
+            self._remember(objective, model)
         trainer = self._trainer(model, objective)
-        trainer.train(resume_from_checkpoint=self._checkpoint())
+        trainer.train(resume_from_checkpoint=last_checkpoint(self.config, self.context))
         return self._finish(trainer, model, initial)
+
+    def _remember(self, objective: Preferences, model: Any) -> None:
+        """The reference is the model as it is now: asked once, for the pairs that will be used."""
+        needed = self._steps() * self.batch * self.accumulation * max(1, self.context.world_size)
+        if needed < len(self.records):
+            chosen = torch.randperm(len(self.records), generator=torch.Generator().manual_seed(self.seed))[:needed]
+            self.records = [self.records[i] for i in sorted(chosen.tolist())]
+        kind = self.context.device
+        half = self.dtype is not torch.float32
+
+        def precision() -> Any:
+            return torch.autocast(kind, self.dtype if half else torch.bfloat16, enabled=half)
+
+        for records in (self.records, self.held_out):
+            objective.remember(model, records, self.batch, kind, precision)
 
     # what to train
 
@@ -151,7 +172,21 @@ class Training:
             base.enable_input_require_grads()
         if full:
             return base
+        if self.method == "bottleneck":
+            return self._bottleneck(base)
         return with_adapter(base, self.method, self.source, self.config, self.task, self.context)
+
+    def _bottleneck(self, base: Any) -> Any:
+        from olive_like.passes.finetune import _bottleneck
+
+        start = self.config.init_adapter or (self.source.path if isinstance(self.source, Adapter) else None)
+        if start is not None:
+            return attach_adapter(base, start)
+        config: Any = self.config
+        heads = [name for name in ("classifier", "score", "qa_outputs") if self.task in _HEADED and hasattr(base, name)]
+        whole = list(config.modules_to_save or []) + heads
+        targets = list(config.target_modules or _bottleneck.default_targets(base))
+        return _bottleneck.add(base, config.size, config.activation, targets, whole)
 
     def _head(self) -> dict[str, Any]:
         """The classes of a new head, or those of the model where they are the data's."""
@@ -208,6 +243,10 @@ class Training:
             "user": user,
         }
         kind = self.facts["kind"]
+        if self.method == "dpo" and kind != "preference":
+            raise PassError(
+                f"DPO trains on preference pairs, the data are {kind}", "Columns: prompt, chosen, rejected."
+            )
         if kind == "lm":
             return _objectives.PackedLanguage(**common) if packed else _objectives.PaddedLanguage(**common)
         if kind in ("classification", "regression"):
@@ -218,6 +257,9 @@ class Training:
             return _objectives.Seq2Seq(**common)
         if kind == "question_answering":
             return _objectives.Answers(**common)
+        if kind == "preference" and self.method == "dpo":
+            config: Any = self.config
+            return Preferences(packed, config.beta, config.loss_type, config.label_smoothing, **common)
         raise PassError(f"{self.method} does not train on {kind} data", "Preference pairs are for the pass `DPO`.")
 
     def _steps(self) -> int:
@@ -228,13 +270,21 @@ class Training:
         return max(1, math.ceil(self.config.num_train_epochs * math.ceil(batches / self.accumulation)))
 
     def _trainer(self, model: Any, objective: Objective) -> OliveTrainer:
-        arguments = self._arguments()
+        arguments_ = arguments(
+            self.config,
+            self.context,
+            batch=self.batch,
+            accumulation=self.accumulation,
+            steps=self._steps(),
+            evaluates=bool(self.held_out),
+            dtype=self.dtype,
+        )
         callbacks: list[Any] = []
         if self.config.early_stopping:
             stop = self.config.early_stopping
             callbacks.append(EarlyStoppingCallback(stop.patience, stop.min_delta))
         data_seed = self.config.data_seed if self.config.data_seed is not None else self.seed
-        autocast = self.dtype if self.dtype is torch.bfloat16 and not arguments.deepspeed else None
+        autocast = self.dtype if self.dtype is torch.bfloat16 and not arguments_.deepspeed else None
         trainer = OliveTrainer(
             objective,
             self.context,
@@ -242,7 +292,7 @@ class Training:
             order_seed=data_seed,
             grouped=self.config.group_by_length,
             model=model,
-            args=arguments,
+            args=arguments_,
             train_dataset=self.records,
             eval_dataset=self.held_out or None,
             processing_class=None,
@@ -250,111 +300,6 @@ class Training:
         )
         trainer.remove_callback(PrinterCallback)
         return trainer
-
-    def _arguments(self) -> TrainingArguments:
-        config = self.config
-        steps = self._steps()
-        best = bool(config.early_stopping) or config.load_best_model_at_end
-        strategy = config.eval_strategy or ("steps" if self.held_out else "no")
-        if not self.held_out:
-            strategy = "no"
-        every = max(1, round(steps / 10))
-        eval_steps = config.eval_steps or every
-        saving = strategy if best else "steps"
-        warmup = config.warmup_steps or config.warmup_ratio
-        deepspeed = self._deepspeed()
-        return TrainingArguments(
-            output_dir=str(self.context.scratch),
-            per_device_train_batch_size=self.batch,
-            per_device_eval_batch_size=config.per_device_eval_batch_size,
-            gradient_accumulation_steps=self.accumulation,
-            max_steps=config.max_steps,
-            num_train_epochs=config.num_train_epochs,
-            learning_rate=config.learning_rate,
-            lr_scheduler_type=config.lr_scheduler_type,
-            lr_scheduler_kwargs=dict(config.lr_scheduler_kwargs) or None,
-            warmup_steps=warmup,
-            weight_decay=config.weight_decay,
-            optim=config.optim,
-            optim_args=config.optim_args,
-            adam_beta1=config.adam_beta1,
-            adam_beta2=config.adam_beta2,
-            adam_epsilon=config.adam_epsilon,
-            max_grad_norm=config.max_grad_norm,
-            neftune_noise_alpha=config.neftune_noise_alpha,
-            bf16=bool(deepspeed) and self.dtype is torch.bfloat16,
-            fp16=self.dtype is torch.float16,
-            tf32=config.tf32 if self.context.device == "cuda" else None,
-            **self._checkpointing(),
-            torch_compile=config.torch_compile,
-            logging_strategy="steps",
-            logging_steps=config.logging_steps,
-            logging_first_step=config.logging_first_step,
-            logging_nan_inf_filter=False,
-            eval_strategy=strategy,
-            eval_steps=eval_steps if strategy == "steps" else None,
-            save_strategy=saving,
-            save_steps=eval_steps if best and strategy == "steps" else config.save_steps or every,
-            save_total_limit=config.save_total_limit,
-            load_best_model_at_end=best,
-            metric_for_best_model="eval_loss" if best else None,
-            greater_is_better=False if best else None,
-            restore_callback_states_from_checkpoint=True,
-            seed=self.seed,
-            use_cpu=self.context.device == "cpu",
-            dataloader_num_workers=config.dataloader_num_workers,
-            dataloader_pin_memory=self.context.device == "cuda",
-            remove_unused_columns=False,
-            report_to=self._trackers(),
-            run_name=config.run_name,
-            disable_tqdm=True,
-            log_level="error",
-            ddp_timeout=config.ddp_timeout,
-            ddp_find_unused_parameters=config.ddp_find_unused_parameters,
-            deepspeed=deepspeed,
-        )
-
-    def _checkpointing(self) -> dict[str, Any]:
-        """Recomputing activations, by the name that the installed transformers has for it."""
-        if not self.config.gradient_checkpointing:
-            return {}
-        known = {field.name for field in dataclasses.fields(TrainingArguments)}
-        name = "activation_checkpointing" if "activation_checkpointing" in known else "gradient_checkpointing"
-        return {name: True, f"{name}_kwargs": {"use_reentrant": False, **self.config.gradient_checkpointing_kwargs}}
-
-    def _deepspeed(self) -> Any:
-        """DeepSpeed's settings: the pass's own, else those that the system launches with."""
-        own = self.config.deepspeed
-        if isinstance(own, Path):
-            return json.loads(own.read_text("utf-8"))
-        return own or self.context.launch.get("deepspeed")
-
-    def _trackers(self) -> list[str]:
-        import importlib.util
-        import os
-
-        asked = self.config.report_to
-        names = [name for name in ([asked] if isinstance(asked, str) else asked) if name not in ("none", "")]
-        for name in names:
-            package = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}.get(name)
-            if package is None:
-                raise PassError(f"report_to: {name!r} is not known", "Known: tensorboard, wandb, mlflow.")
-            if importlib.util.find_spec(package) is None:
-                raise PassError(f"report_to: {name} is not installed", f"pip install 'olive-like[{name}]'")
-        if "tensorboard" in names:
-            os.environ["TENSORBOARD_LOGGING_DIR"] = self.config.logging_dir or str(self.context.scratch / "logs")
-        return names
-
-    def _checkpoint(self) -> str | None:
-        """The last whole checkpoint of an interrupted run; the state file is written last."""
-        if not self.config.resume or not self.context.scratch.is_dir():
-            return None
-        found = sorted(self.context.scratch.glob("checkpoint-*"), key=lambda p: -int(p.name.rpartition("-")[2]))
-        for folder in found:
-            if self.context.launch.get("deepspeed") or all(_whole(folder / name) for name in _CHECKPOINT_FILES):
-                self.context.note(f"goes on from step {folder.name.rpartition('-')[2]} of the interrupted run")
-                return str(folder)
-        return None
 
     # what comes out
 
@@ -417,7 +362,9 @@ class Training:
             trainer.save_model(str(context.output))  # every rank has a part to give
         if context.rank == 0:
             if not adapter:
-                _save_full(trainer, model, context.output)
+                self._save_full(trainer, model)
+            elif self.method == "bottleneck":
+                _bottleneck_save(model, context.output)
             elif not trainer.is_deepspeed_enabled:
                 _save.save_adapter(model, context.output, initial)
             else:
@@ -436,74 +383,23 @@ class Training:
             )
         return _save.result(context.output, self.source, attributes, adapter)
 
+    def _save_full(self, trainer: OliveTrainer, model: Any) -> None:
+        """The model, in the type that it came in unless another is asked for."""
+        if trainer.is_deepspeed_enabled:
+            (self.context.output / "training_args.bin").unlink(missing_ok=True)
+            return
+        asked = torch_dtype(getattr(self.config, "save_dtype", "auto"))
+        target = (getattr(self.settings, "dtype", None) or torch.float32) if isinstance(asked, str) else asked
+        model.to(target)
+        model.config.dtype = target
+        model.config.use_cache = True
+        model.save_pretrained(self.context.output, safe_serialization=True)
+
 
 _HEADED = ("text-classification", "token-classification", "question-answering")
 
 
-def _save_full(trainer: OliveTrainer, model: Any, output: Path) -> None:
-    if trainer.is_deepspeed_enabled:
-        (output / "training_args.bin").unlink(missing_ok=True)
-        return
-    model.config.use_cache = True
-    model.save_pretrained(output, safe_serialization=True)
+def _bottleneck_save(model: Any, output: Path) -> None:
+    from olive_like.passes.finetune import _bottleneck
 
-
-def _data(context: Context) -> tuple[list[Record], list[Record], dict[str, Any]]:
-    """Records to train on, records to evaluate on, and what the data say of themselves."""
-    prepared = context.data.get("train_data_config")
-    if prepared is None:
-        raise PassError("there is nothing to train on", "Name a data set with `train_data_config`.")
-    records = read(prepared, "train")
-    held_out = read(prepared, "eval")
-    facts = dict(prepared.attributes)
-    other = context.data.get("eval_data_config")
-    if other is not None:
-        if other.attributes["kind"] != facts["kind"]:
-            raise PassError(
-                f"the training data are {facts['kind']}, the evaluation data {other.attributes['kind']}",
-                "Say with `shape` what the rows of both are.",
-            )
-        held_out = _same_labels(read(other, "train"), list(other.attributes["labels"]), list(facts["labels"]))
-    return records, held_out, facts
-
-
-def _same_labels(records: list[Record], have: list[str], want: list[str]) -> list[Record]:
-    """Each data set numbers its own classes: those of the training data hold."""
-    unknown = [name for name in have if name not in want]
-    if unknown:
-        raise PassError(
-            f"the evaluation data have the label {unknown[0]!r}, which the training data have not",
-            f"Known: {', '.join(want)}. `labels` in the data config names all there may be.",
-        )
-    order = [want.index(name) for name in have]
-    for record in records:
-        if "label" in record and order:
-            record["label"] = order[record["label"]]
-        elif have:
-            record["labels"] = [order[label] if label >= 0 else label for label in record["labels"]]
-    return records
-
-
-def _whole(file: Path) -> bool:
-    return file.exists() and file.stat().st_size > 0
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    words = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(w in str(error).lower() for w in words)
-
-
-def _memory_words(method: str, source: Artifact, config: TrainingSettings, batch: int) -> tuple[str, str]:
-    from olive_like.passes.finetune.memory import estimate
-
-    need = estimate(method, source, config)
-    said = f", the estimate was {need / 2**30:.1f} GiB" if need else ""
-    helps = []
-    if batch > 1:
-        helps.append(f"`per_device_train_batch_size: {batch // 2}` with twice the accumulation (or `auto_batch: true`)")
-    if not config.gradient_checkpointing:
-        helps.append("`gradient_checkpointing: true`")
-    helps.append("a smaller `max_seq_len` in the data config")
-    if method in ("lora", "dora", "full") and len(helps) < 3:
-        helps.append("the pass `QLoRA`" if method != "full" else "the pass `LoRA`")
-    return f"out of memory at batches of {batch}{said}", "What would help most: " + "; ".join(helps[:3]) + "."
+    _bottleneck.save(model, output)

@@ -45,9 +45,9 @@ class AdapterSettings(TrainingSettings):
 class _Trains(Pass):
     """Base of the passes that train."""
 
-    accepts = (HfModel, AdapterArtifact)
-    produces = AdapterArtifact
-    tools = ("torch", "transformers", "peft")
+    accepts: ClassVar[type[Artifact] | tuple[type[Artifact], ...]] = (HfModel, AdapterArtifact)
+    produces: ClassVar[type[Artifact] | None] = AdapterArtifact
+    tools: ClassVar[tuple[str, ...]] = ("torch", "transformers", "peft")
     data_pass = "TokenizedText"
     distributed = True
     method: ClassVar[str]
@@ -166,3 +166,41 @@ class QLoRA(_Trains):
         save_quant_config: bool = Field(True, description="Write down in the artifact how the base was quantised.")
         use_dora: bool = Field(False, description="Learn magnitude and direction apart.")
         use_rslora: bool = Field(False, description="Scale by alpha / sqrt(r).")
+
+
+class Adapter(_Trains):
+    """Train small networks behind the frozen feed-forward layers (bottleneck adapters)."""
+
+    method = "bottleneck"
+
+    class Config(TrainingSettings):
+        size: int = Field(64, ge=1, description="Width of the small networks.")
+        activation: Literal["relu", "gelu", "silu"] = Field("gelu", description="Function between their two layers.")
+        target_modules: Names = Field(
+            None, description="Layers that get one behind them; default: by the architecture."
+        )
+        modules_to_save: Names = Field(None, description="Layers that are trained whole.")
+
+
+class DPO(_Trains):
+    """Train an adapter on preference pairs (direct preference optimisation)."""
+
+    method = "dpo"
+
+    class Config(LoRA.Config):
+        learning_rate: float = Field(5e-6, gt=0, description="Highest learning rate.")
+        beta: float = Field(0.1, gt=0, description="How strongly to stay near the model at the start.")
+        loss_type: Literal["sigmoid", "hinge", "ipo"] = Field("sigmoid", description="Loss of a pair.")
+        label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="Part of the pairs that may be the wrong way.")
+
+
+class LoftQ(Pass):
+    """Train a low-rank adapter that starts from the error of quantising the base (LoftQ)."""
+
+    accepts = HfModel
+    produces = AdapterArtifact
+
+    class Config(AdapterSettings):
+        loftq_iter: int = Field(1, ge=1, description="Rounds of quantising and decomposing.")
+        compute_dtype: str | None = Field(None, description="Type to compute in.")
+        save_quant_config: bool = Field(True, description="Write down how the base was quantised.")

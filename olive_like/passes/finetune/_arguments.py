@@ -1,0 +1,138 @@
+"""Training arguments of transformers, from our settings; and where to go on."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainingArguments
+
+from olive_like.errors import PassError
+from olive_like.passes.base import Context
+from olive_like.passes.finetune.settings import TrainingSettings
+
+_CHECKPOINT_FILES = ("trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state.pth")
+
+
+def arguments(
+    config: TrainingSettings,
+    context: Context,
+    *,
+    batch: int,
+    accumulation: int,
+    steps: int,
+    evaluates: bool,
+    dtype: torch.dtype,
+) -> TrainingArguments:
+    """Ours in transformers' words."""
+    best = bool(config.early_stopping) or config.load_best_model_at_end
+    strategy = config.eval_strategy or ("steps" if evaluates else "no")
+    if not evaluates:
+        strategy = "no"
+    every = max(1, round(steps / 10))
+    eval_steps = config.eval_steps or every
+    saving = strategy if best else "steps"
+    warmup = config.warmup_steps or config.warmup_ratio
+    deepspeed = _deepspeed(config, context)
+    return TrainingArguments(
+        output_dir=str(context.scratch),
+        per_device_train_batch_size=batch,
+        per_device_eval_batch_size=config.per_device_eval_batch_size,
+        gradient_accumulation_steps=accumulation,
+        max_steps=config.max_steps,
+        num_train_epochs=config.num_train_epochs,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type=config.lr_scheduler_type,
+        lr_scheduler_kwargs=dict(config.lr_scheduler_kwargs) or None,
+        warmup_steps=warmup,
+        weight_decay=config.weight_decay,
+        optim=config.optim,
+        optim_args=config.optim_args,
+        adam_beta1=config.adam_beta1,
+        adam_beta2=config.adam_beta2,
+        adam_epsilon=config.adam_epsilon,
+        max_grad_norm=config.max_grad_norm,
+        neftune_noise_alpha=config.neftune_noise_alpha,
+        bf16=bool(deepspeed) and dtype is torch.bfloat16,
+        fp16=dtype is torch.float16,
+        tf32=config.tf32 if context.device == "cuda" else None,
+        **_checkpointing(config),
+        torch_compile=config.torch_compile,
+        logging_strategy="steps",
+        logging_steps=config.logging_steps,
+        logging_first_step=config.logging_first_step,
+        logging_nan_inf_filter=False,
+        eval_strategy=strategy,
+        eval_steps=eval_steps if strategy == "steps" else None,
+        save_strategy=saving,
+        save_steps=eval_steps if best and strategy == "steps" else config.save_steps or every,
+        save_total_limit=config.save_total_limit,
+        load_best_model_at_end=best,
+        metric_for_best_model="eval_loss" if best else None,
+        greater_is_better=False if best else None,
+        restore_callback_states_from_checkpoint=True,
+        seed=config.train_seed(context.seed),
+        use_cpu=context.device == "cpu",
+        dataloader_num_workers=config.dataloader_num_workers,
+        dataloader_pin_memory=context.device == "cuda",
+        remove_unused_columns=False,
+        report_to=_trackers(config, context),
+        run_name=config.run_name,
+        disable_tqdm=True,
+        log_level="error",
+        ddp_timeout=config.ddp_timeout,
+        ddp_find_unused_parameters=config.ddp_find_unused_parameters,
+        deepspeed=deepspeed,
+    )
+
+
+def _checkpointing(config: TrainingSettings) -> dict[str, Any]:
+    """Recomputing activations, by the name that the installed transformers has for it."""
+    if not config.gradient_checkpointing:
+        return {}
+    known = {field.name for field in dataclasses.fields(TrainingArguments)}
+    name = "activation_checkpointing" if "activation_checkpointing" in known else "gradient_checkpointing"
+    return {name: True, f"{name}_kwargs": {"use_reentrant": False, **config.gradient_checkpointing_kwargs}}
+
+
+def _deepspeed(config: TrainingSettings, context: Context) -> Any:
+    """DeepSpeed's settings: the pass's own, else those that the system launches with."""
+    own = config.deepspeed
+    if isinstance(own, Path):
+        return json.loads(own.read_text("utf-8"))
+    return own or context.launch.get("deepspeed")
+
+
+def _trackers(config: TrainingSettings, context: Context) -> list[str]:
+    asked = config.report_to
+    names = [name for name in ([asked] if isinstance(asked, str) else asked) if name not in ("none", "")]
+    for name in names:
+        package = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}.get(name)
+        if package is None:
+            raise PassError(f"report_to: {name!r} is not known", "Known: tensorboard, wandb, mlflow.")
+        if importlib.util.find_spec(package) is None:
+            raise PassError(f"report_to: {name} is not installed", f"pip install 'olive-like[{name}]'")
+    if "tensorboard" in names:
+        os.environ["TENSORBOARD_LOGGING_DIR"] = config.logging_dir or str(context.scratch / "logs")
+    return names
+
+
+def last_checkpoint(config: TrainingSettings, context: Context) -> str | None:
+    """The last whole checkpoint of an interrupted run; the state file is written last."""
+    if not config.resume or not context.scratch.is_dir():
+        return None
+    found = sorted(context.scratch.glob("checkpoint-*"), key=lambda p: -int(p.name.rpartition("-")[2]))
+    for folder in found:
+        if context.launch.get("deepspeed") or all(_is_whole(folder / name) for name in _CHECKPOINT_FILES):
+            context.note(f"goes on from step {folder.name.rpartition('-')[2]} of the interrupted run")
+            return str(folder)
+    return None
+
+
+def _is_whole(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 0

@@ -1,0 +1,105 @@
+"""Direct preference optimisation: the better answer is to gain on the worse, measured from the model at the start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from olive_like.passes.finetune._objectives import (
+    IGNORED,
+    Batch,
+    Objective,
+    PackedLanguage,
+    PaddedLanguage,
+    Record,
+)
+
+
+class Preferences(Objective):
+    """Pairs of answers to one prompt."""
+
+    def __init__(self, packed: bool, beta: float, loss_type: str, smoothing_of_pairs: float, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.language = PackedLanguage(**settings) if packed else PaddedLanguage(**settings)
+        self.padded = not packed
+        self.beta, self.loss_type, self.smoothing_of_pairs = beta, loss_type, smoothing_of_pairs
+
+    def length(self, record: Record) -> int:
+        return 2 * len(record["prompt_ids"]) + len(record["chosen_ids"]) + len(record["rejected_ids"])
+
+    def collate(self, records: Sequence[Record]) -> Batch:
+        texts = [
+            {
+                "input_ids": record["prompt_ids"] + record[side],
+                "labels": [IGNORED] * len(record["prompt_ids"]) + record[side],
+            }
+            for side in ("chosen_ids", "rejected_ids")
+            for record in records
+        ]
+        batch = self.language.collate(texts)
+        if "reference" in records[0]:
+            batch["reference"] = torch.tensor([record["reference"] for record in records]).T.reshape(-1)
+        return batch
+
+    def items(self, batch: Batch) -> int:
+        return (len(batch["lengths"]) if "lengths" in batch else len(batch["input_ids"])) // 2
+
+    def tokens(self, batch: Batch) -> int:
+        return self.language.tokens(batch)
+
+    def log_probabilities(self, model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of every text the sum over its answer, and how many tokens that has."""
+        if self.padded:
+            logits = model(
+                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
+            ).logits[:, :-1]
+            targets = batch["labels"][:, 1:]
+            each = -F.cross_entropy(logits.float().transpose(1, 2), targets, reduction="none", ignore_index=IGNORED)
+            return each.sum(1), (targets != IGNORED).sum(1)
+        keep = batch["targets"] != IGNORED
+        logits = model(
+            input_ids=batch["input_ids"],
+            position_ids=batch["position_ids"],
+            use_cache=False,
+            logits_to_keep=keep,
+            document_lengths=batch["lengths"],
+        ).logits
+        each = -F.cross_entropy(logits.view(-1, logits.shape[-1]).float(), batch["targets"][keep], reduction="none")
+        lengths = torch.tensor(batch["lengths"], device=keep.device)
+        owner = torch.repeat_interleave(torch.arange(len(lengths), device=keep.device), lengths)[keep[0]]
+        zero = torch.zeros(len(lengths), device=keep.device)
+        return zero.index_add(0, owner, each), zero.index_add(0, owner, torch.ones_like(each))
+
+    def loss(self, model: Any, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        sums, counts = self.log_probabilities(model, batch)
+        gain = sums - batch["reference"]
+        if self.loss_type == "ipo":
+            gain = gain / counts.clamp(min=1)
+        better, worse = gain.chunk(2)
+        margin = better - worse
+        if self.loss_type == "hinge":
+            each = torch.relu(1 - self.beta * margin)
+        elif self.loss_type == "ipo":
+            each = (margin - 1 / (2 * self.beta)) ** 2
+        else:
+            part = self.smoothing_of_pairs
+            each = -F.logsigmoid(self.beta * margin) * (1 - part) - F.logsigmoid(-self.beta * margin) * part
+        return each.sum(), {"accuracy": (margin > 0).sum(), "margin": self.beta * margin.detach().sum()}
+
+    def remember(self, model: Any, records: Sequence[Record], size: int, device: str, precision: Any) -> None:
+        """Write into every record what the model thinks of it before it is trained."""
+        was_training = model.training
+        model.eval()
+        order = sorted(range(len(records)), key=lambda i: -self.length(records[i]))
+        with torch.no_grad():
+            for at in range(0, len(order), size):
+                some = [records[i] for i in order[at : at + size]]
+                batch = {k: v.to(device) if hasattr(v, "to") else v for k, v in self.collate(some).items()}
+                with precision():
+                    sums, _ = self.log_probabilities(model, batch)
+                for record, pair in zip(some, sums.view(2, -1).T.tolist(), strict=True):
+                    record["reference"] = pair
+        model.train(was_training)
