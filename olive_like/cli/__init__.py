@@ -9,6 +9,8 @@ import sys
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("olive_like.cli.run", "run a workflow"),
     "finetune": ("olive_like.cli.finetune", "train an adapter, or the whole model, on a data set"),
+    "optimize": ("olive_like.cli.optimize", "choose the passes for a model and a device, and run them"),
+    "auto-opt": ("olive_like.cli.optimize", "the same as optimize"),
     "plan": ("olive_like.cli.plan", "show what a run would do, and why"),
     "check": ("olive_like.cli.check", "check a workflow without running it"),
     "explain": ("olive_like.cli.explain", "say why a pass would run, or what a diagnostic code means"),

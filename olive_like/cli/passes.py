@@ -27,7 +27,7 @@ def execute(args: argparse.Namespace) -> int:
 
         hint = did_you_mean(args.name, registry.names()) or "`olive-like passes` lists them."
         raise WorkflowError(f"there is no pass {args.name!r}", hint) from None
-    print(json.dumps(described, ensure_ascii=False) if args.json else _page(args.name))
+    print(json.dumps(described) if args.json else _page(args.name))
     return 0
 
 
@@ -47,7 +47,7 @@ def _described(name: str) -> dict[str, Any]:
         "version": cls.version,
         "tools": list(cls.tools),
         "distributed": cls.distributed,
-        "settings": cls.Config.model_json_schema(),
+        "settings": cls.Config.model_json_schema(by_alias=False),
     }
 
 

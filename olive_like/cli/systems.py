@@ -28,7 +28,7 @@ def execute(args: argparse.Namespace) -> int:
         hint = did_you_mean(args.name, registry.names()) or "`olive-like systems` lists them."
         raise WorkflowError(f"there is no system {args.name!r}", hint) from None
     if args.json:
-        described["settings"] = registry.load(args.name).Config.model_json_schema()
+        described["settings"] = registry.load(args.name).Config.model_json_schema(by_alias=False)
         print(json.dumps(described))
     else:
         print(_page(args.name))

@@ -1,1 +1,1 @@
-""""""
+"""Looking for the best workflow: rules that choose one, spaces that are searched."""

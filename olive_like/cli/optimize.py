@@ -1,0 +1,120 @@
+"""`olive-like optimize` (also `auto-opt`): choose the passes for a model and a device, and run them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from olive_like.cli import carry_out, flags, sections
+
+_EXPORTERS = ("model_builder", "dynamo_exporter", "torchscript_exporter", "optimum_exporter")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    flags.model(parser)
+    group = parser.add_argument_group("what to make")
+    group.add_argument("--precision", default="fp32", help="fp32, fp16, bf16, int8, int4 …; default: fp32")
+    group.add_argument("--act-precision", choices=("int8", "uint8", "int16", "uint16"), help="type of activations")
+    group.add_argument("--exporter", choices=_EXPORTERS, help="how the ONNX graph is made; default: what fits")
+    flags.switch(
+        group, "--use-ort-genai", help="a folder that onnxruntime-genai loads (the same as --use-model-builder)"
+    )
+    flags.switch(group, "--use-model-builder", help="onnxruntime-genai's builder")
+    flags.switch(group, "--use-dynamo-exporter", help="torch.export")
+    flags.switch(group, "--use-qdq-encoding", "--use-qdq-format", help="quantise/dequantise pairs")
+    group.add_argument("--block-size", type=int, metavar="N", help="weights that share a scale")
+    group.add_argument("--surgeries", metavar="NAMES", help="graph surgeries, with commas between")
+    group.add_argument("--dynamic-to-fixed-shape-dim-param", "--dim-param", metavar="NAMES", help="axes to fix")
+    group.add_argument("--dynamic-to-fixed-shape-dim-value", "--dim-value", metavar="SIZES", help="their sizes")
+    group.add_argument("--goal", action="append", default=[], metavar="METRIC=VALUE",
+                       help="fail unless it is reached, as in latency=20 (ms) or size_on_disk=100000000")  # fmt: skip
+    flags.data(parser)
+    parser.add_argument("--split", metavar="SPLIT", help="rows to calibrate with")
+    parser.add_argument("--subset", metavar="NAME", help="configuration of a hub data set")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="rows per batch")
+    flags.device(parser, default=None)
+    flags.output(parser, "optimized-model")
+
+
+def execute(args: argparse.Namespace) -> int:
+    made, why = workflow(args)
+    print(f"rule: {why}", file=sys.stderr)
+    return carry_out.carry_out(made, args)
+
+
+def workflow(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """The workflow for the flags, and why it is that one."""
+    from olive_like.search.rules import Wish, choose
+
+    model = sections.input_model(args)
+    more = {k: v for k, v in (("split", args.split), ("subset", args.subset), ("batch_size", args.batch_size)) if v}
+    data = sections.data_config(args, **more)
+    names = flags.listed(args.dynamic_to_fixed_shape_dim_param) or []
+    sizes = [int(size) for size in flags.listed(args.dynamic_to_fixed_shape_dim_value) or []]
+    wish = Wish(
+        family=_family(model),
+        device=args.device or ("gpu" if args.provider == "CUDAExecutionProvider" else "cpu"),
+        precision=args.precision,
+        exporter=_exporter(args),
+        adapter="adapter_path" in model,
+        data="calibration" if data else None,
+        block_size=args.block_size,
+        qdq=args.use_qdq_encoding,
+        fixed=dict(zip(names, sizes, strict=True)),
+        surgeries=flags.listed(args.surgeries) or (),
+        act_precision=args.act_precision,
+    )
+    choice = choose(wish)
+    made: dict[str, Any] = {"input_model": model}
+    if data:
+        made["data_configs"] = [{"name": "calibration", **data}]
+    made |= sections.system(args)
+    if args.goal:
+        made |= {"evaluators": {"goals": {"metrics": [_goal(text) for text in args.goal]}}, "evaluator": "goals"}
+    made |= {"passes": choice.passes, "seed": args.seed, "layout": "olive"}
+    return made, choice.why
+
+
+def _exporter(args: argparse.Namespace) -> str | None:
+    if args.use_ort_genai or args.use_model_builder:
+        return "model_builder"
+    if args.use_dynamo_exporter:
+        return "dynamo_exporter"
+    return None if args.exporter == "optimum_exporter" else args.exporter
+
+
+def _family(model: dict[str, Any]) -> str:
+    """The kind of model, by the task that was said or by its config."""
+    from olive_like.graph.sources import hub_snapshot
+    from olive_like.passes.tasks import normal, read_config, task_of
+    from olive_like.search.rules import family_of
+
+    if model["type"] == "OnnxModel":
+        return "onnx"
+    if model.get("task"):
+        return family_of(normal(model["task"]))
+    if model["type"] != "HfModel":
+        return "other"
+    folder = Path(model["model_path"])
+    found = folder if folder.is_dir() else hub_snapshot(model["model_path"])
+    # A hub model that is not here yet: most of what people optimise are language models, and the plan says so.
+    return family_of(task_of(read_config(found))) if found else "language"
+
+
+def _goal(text: str) -> dict[str, Any]:
+    from olive_like.errors import WorkflowError
+    from olive_like.metrics.catalog import DEFAULTS, shorthand
+
+    name, _, value = text.partition("=")
+    meaning = shorthand(name)
+    try:
+        bound = float(value)
+    except ValueError:
+        raise WorkflowError(f"--goal {text} is not METRIC=VALUE", "Write --goal latency=20.") from None
+    if meaning is None:
+        raise WorkflowError(f"there is no metric {name!r}", "Write --goal latency=20 or --goal size_on_disk=100000000.")
+    kind, sub = meaning
+    goal = {"name": sub or DEFAULTS[kind], "goal": {"type": "threshold", "value": bound}}
+    return {"name": name, "type": kind, "sub_types": [goal]}
