@@ -22,6 +22,9 @@ class Lease:
         self._digests: set[str] = set()
         self._lock.acquire()
 
+    def has(self, digests: Iterable[str]) -> bool:
+        return self._digests.issuperset(digests)
+
     def add(self, digests: Iterable[str]) -> None:
         """Claim artifacts, from this moment on."""
         new = [digest for digest in digests if digest not in self._digests]

@@ -13,6 +13,7 @@ from olive_like.errors import StoreError
 from olive_like.store import tables
 from olive_like.store.check import check
 from olive_like.store.model import Record
+from olive_like.store.writing import displace
 
 if TYPE_CHECKING:
     from olive_like.store.store import Store
@@ -147,7 +148,7 @@ def verify(store: Store, on_progress: Callable[[Listed], None] = lambda _: None)
             continue  # gc took it meanwhile
         size += listed.size
         if check(store.layout.object(listed.digest), manifest, full=True).damage:
-            damage, moved = store.displace(manifest, full=True)
+            damage, moved = displace(store, manifest, full=True)
             if damage:
                 faults.append(Fault(listed.digest, damage, moved))
     faults += [Fault(digest, "its entry in the index cannot be read", None) for digest in _bad_rows(store, everything)]

@@ -78,6 +78,7 @@ def set_aside(path: Path, quarantine: Path, reason: str) -> Path:
     files.make_folder(quarantine)
     aside = quarantine / f"{path.name}-{secrets.token_hex(4)}"
     files.write(aside.with_name(f"{aside.name}.reason.txt"), f"{path}: {reason}\n".encode())
-    os.chmod(path, 0o755)  # a folder can be moved only by who may write in it
+    if path.is_dir() and not path.is_symlink():
+        os.chmod(path, 0o755)  # a folder can be moved only by who may write in it
     files.rename(path, aside)
     return aside

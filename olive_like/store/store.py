@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,9 +24,9 @@ from olive_like.store.layout import Layout, private_overlay
 from olive_like.store.listing import Listed, Verification, find, listing, verify
 from olive_like.store.locks import FileLock
 from olive_like.store.model import Manifest, Record, Stamp
-from olive_like.store.publish import place, set_aside, still_as_sealed
 from olive_like.store.resolve import Known, build, in_hand, remember_external
 from olive_like.store.trouble import storing
+from olive_like.store.writing import publish, report_damage
 
 _counter = itertools.count()
 
@@ -43,12 +44,13 @@ class Store:
         self.on_warning = on_warning
         self.below = below  # the read-only store that this one lies over
         self._lease: leases.Lease | None = None
+        self._mutex = threading.Lock()
 
     # ------------------------------------------------------------------ keys to artifacts
 
     def peek(self, key: str) -> Record | None:
         """What the index says about a key, if its artifact should be there. No file is looked at."""
-        if self._over and (record := self._over.peek(key)):
+        if self.over and (record := self.over.peek(key)):
             return record
         found = self._look_up(key)
         return None if found is None else tables.with_manifest(*found)
@@ -58,7 +60,7 @@ class Store:
 
         `known` are artifacts in hand that this one may stand on, the run's input models above all.
         """
-        if self._over and (artifact := self._over.fetch(key, known)):
+        if self.over and (artifact := self.over.fetch(key, known)):
             return artifact
         found = self._look_up(key)
         if found is None:
@@ -67,9 +69,9 @@ class Store:
 
     def staging(self, key: str) -> Path:
         """A new, empty folder for the result of a key. Commit or discard it."""
-        if self._over:
-            return self._over.staging(key)
-        path = self.layout.staging / f"{self._claim([])}.{next(_counter)}.{key[:12]}"
+        if self.over:
+            return self.over.staging(key)
+        path = self.layout.staging / f"{self.keep([])}.{next(_counter)}.{key[:12]}"
         with storing(path):
             files.make_new_folder(path)
         return path
@@ -80,8 +82,8 @@ class Store:
 
     def scratch(self, key: str) -> Path:
         """The folder where an interrupted pass of this key finds its checkpoints again."""
-        if self._over:
-            return self._over.scratch(key)
+        if self.over:
+            return self.over.scratch(key)
         path = self.layout.scratch / key
         with storing(path):
             files.make_folder(path)
@@ -95,30 +97,16 @@ class Store:
         The staging folder is gone afterwards, also where this fails. A key that has another artifact
         already keeps it: the pass is not deterministic, which is said and recorded.
         """
-        if self._over:
-            return self._over.commit(key, staging, manifest, record, known)
+        if self.over:
+            return self.over.commit(key, staging, manifest, record, known)
         kept = self.publish(key, staging, manifest, record)
         return build(self, kept, in_hand(known))
 
     def publish(self, key: str, staging: Path, manifest: Manifest, record: Record) -> Manifest:
         """`commit` for who does not need the artifact: says what the key has now."""
-        if self._over:
-            return self._over.publish(key, staging, manifest, record)
-        scratch = self.layout.scratch / key
-        try:
-            with storing(self.layout.object(manifest.digest), manifest.size):
-                self._claim([manifest.digest, *manifest.refs.values()])
-                first = self._first_result(key, manifest.digest)
-                if first is not None:
-                    return first
-                settled = self._settle(staging, manifest)
-                self._write_record(replace(record, key=key, digest=manifest.digest), settled)
-                if scratch.exists():
-                    files.remove_tree(scratch)
-                return settled
-        finally:
-            if staging.exists():
-                files.remove_tree(staging)
+        if self.over:
+            return self.over.publish(key, staging, manifest, record)
+        return publish(self, key, staging, manifest, record)
 
     @contextmanager
     def lock(self, key: str, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
@@ -135,8 +123,8 @@ class Store:
 
     def key_lock(self, key: str) -> FileLock:
         """The same lock for who cannot block: `try_acquire()`, `release()`."""
-        if self._over:
-            return self._over.key_lock(key)
+        if self.over:
+            return self.over.key_lock(key)
         self._begun  # noqa: B018
         return FileLock(self.layout.locks / f"key-{key}")
 
@@ -157,15 +145,15 @@ class Store:
         """Manifest of a folder or file outside of the store; `only` are globs of the files that count."""
         manifest = self._inputs.tree(Path(path), kind, attributes, refs or {}, only)
         if only is None:
-            remember_external(self._over or self, Path(path), manifest)
+            remember_external(self.over or self, Path(path), manifest)
         return manifest
 
     # ------------------------------------------------------------------ what was
 
     def used(self, key: str, workflow: str, node: str, run_id: str = "") -> None:
         """Note that a node of a workflow has this key now, for `last_record`."""
-        if self._over:
-            return self._over.used(key, workflow, node, run_id)
+        if self.over:
+            return self.over.used(key, workflow, node, run_id)
         if history.last_key(self.index, workflow, node) != key:
             self.index.write(lambda connection: tables.put_use(connection, workflow, node, key, run_id))
         return None
@@ -176,7 +164,7 @@ class Store:
 
     def history(self, workflow: str, node: str, limit: int = 20) -> list[Record]:
         """Records of a node, the latest first, also of those whose artifacts are gone."""
-        records = self._over.history(workflow, node, limit) if self._over else []
+        records = self.over.history(workflow, node, limit) if self.over else []
         return (records + history.records(self.index, workflow, node, limit))[:limit]
 
     def record(self, key: str) -> Record | None:
@@ -185,13 +173,13 @@ class Store:
             record = self.index.read(lambda connection: tables.get_record(connection, key), None)
         except tables.BadRow:
             record = None
-        return record or (self._over.record(key) if self._over else None)
+        return record or (self.over.record(key) if self.over else None)
 
     # ------------------------------------------------------------------ keeping house
 
     def pin(self, digest: str, output: Path) -> None:
         """Keep an artifact from gc as long as the output's `provenance.json` names it."""
-        target = self._over or self
+        target = self.over or self
         row = (str(Path(output).absolute()), digest, time.time())
         target.index.write(lambda connection: connection.execute("INSERT OR REPLACE INTO pins VALUES (?,?,?)", row))
 
@@ -204,8 +192,8 @@ class Store:
 
         Nothing goes that a live process uses or a pinned output refers to. Leftovers of dead processes go too.
         """
-        if self._over:
-            return self._over.gc(max_size, older_than, dry_run)
+        if self.over:
+            return self.over.gc(max_size, older_than, dry_run)
         return collect(self, max_size, older_than, dry_run)
 
     def verify(self, on_progress: Callable[[Listed], None] = lambda _: None) -> Verification:
@@ -214,7 +202,7 @@ class Store:
 
     def ls(self) -> list[Listed]:
         """Every artifact, the latest used first."""
-        return listing(self) + (listing(self._over) if self._over else [])
+        return listing(self) + (listing(self.over) if self.over else [])
 
     def show(self, name: str) -> Record:
         """The record whose key, or whose artifact's digest, begins with `name`."""
@@ -240,14 +228,14 @@ class Store:
 
     def use(self, digest: str, name: str, known: Known) -> Artifact | None:
         """Claim, verify and hand out an object; `name` is what warnings call it."""
-        found = self._object(digest)
+        found = self.object(digest)
         return self._use(found[0], name, known) if found else None
 
     def claim(self, digest: str) -> Manifest | None:
         """Keep an object from gc, and say what it consists of, if it is there."""
-        if not self._over:
-            self._claim([digest])
-        found = self._object(digest)
+        if not self.over:
+            self.keep([digest])
+        found = self.object(digest)
         return found[0] if found else None
 
     def close(self) -> None:
@@ -255,8 +243,8 @@ class Store:
         if self._lease is not None:
             self._lease.close()
             self._lease = None
-        if "_over" in self.__dict__ and self._over:
-            self._over.close()
+        if "over" in self.__dict__ and self.over:
+            self.over.close()
         if "index" in self.__dict__:
             self.index.close()
 
@@ -268,16 +256,19 @@ class Store:
 
     # ------------------------------------------------------------------ inside
 
-    @cached_property
-    def index(self) -> Index:
-        return Index(self.layout.index_file(), self.on_warning, self.layout.is_writable)
+    def _say(self, text: str) -> None:
+        self.on_warning(text)  # whatever it is now: a run puts its own in its place
 
     @cached_property
-    def _over(self) -> Store | None:
+    def index(self) -> Index:
+        return Index(self.layout.index_file(), self._say, self.layout.is_writable)
+
+    @cached_property
+    def over(self) -> Store | None:
         """Where this store is read-only: the private one that takes what is new."""
         if self.layout.is_writable():
             return None
-        return Store(private_overlay(self.root, self.on_warning), self.on_warning, below=self)
+        return Store(private_overlay(self.root, self._say), self._say, below=self)
 
     @cached_property
     def _begun(self) -> None:
@@ -289,16 +280,19 @@ class Store:
 
     @cached_property
     def _inputs(self) -> Inputs:
-        return Inputs(self._over.index, self.index) if self._over else Inputs(self.index)
+        return Inputs(self.over.index, self.index) if self.over else Inputs(self.index)
 
-    def _claim(self, digests: Iterable[str]) -> str:
+    def keep(self, digests: Sequence[str]) -> str:
         """Keep artifacts from gc as long as this process needs the store; says the lease's name."""
         self._begun  # noqa: B018
-        with storing(self.layout.leases), FileLock(self.layout.locks / "gc", shared=True):
-            if self._lease is None:
-                self._lease = leases.Lease(self.layout.leases)
-            self._lease.add(digests)
-            return self._lease.name
+        with self._mutex, storing(self.layout.leases):
+            if self._lease is not None and self._lease.has(digests):
+                return self._lease.name
+            with FileLock(self.layout.locks / "gc", shared=True):
+                if self._lease is None:
+                    self._lease = leases.Lease(self.layout.leases)
+                self._lease.add(digests)
+                return self._lease.name
 
     def _look_up(self, key: str) -> tuple[Record, Manifest, float] | None:
         def find(connection: sqlite3.Connection) -> tuple[Record, Manifest, float] | None:
@@ -312,7 +306,8 @@ class Store:
             self.on_warning(f"{error}; it counts as absent")
             return None
 
-    def _object(self, digest: str) -> tuple[Manifest, float] | None:
+    def object(self, digest: str) -> tuple[Manifest, float] | None:
+        """What the index says of an object, and when it was last used."""
         try:
             return self.index.read(lambda connection: tables.get_object(connection, digest), None)
         except tables.BadRow:
@@ -320,16 +315,16 @@ class Store:
 
     def _use(self, manifest: Manifest, name: str, known: Known) -> Artifact | None:
         """Claim, verify and hand out an object."""
-        if not self._over:
-            self._claim([manifest.digest, *manifest.refs.values()])
+        if not self.over:
+            self.keep([manifest.digest, *manifest.refs.values()])
             if not self.index.read(lambda connection: tables.has_object(connection, manifest.digest), False):
                 return None  # gc was faster
         path = self.layout.object(manifest.digest)
         verdict = check(path, manifest)
         if verdict.damage:
-            self._report_damage(manifest, name)
+            report_damage(self, manifest, name)
             return None
-        if not self._over:
+        if not self.over:
             self._note_use(manifest, verdict.stamps if verdict.hashed else None)
         try:
             return build(self, manifest, known)
@@ -344,89 +339,8 @@ class Store:
                 fresh = replace(manifest, stamps=stamps)
                 self.index.write(lambda connection: tables.put_object(connection, fresh, now))
                 return
-            found = self._object(manifest.digest)
+            found = self.object(manifest.digest)
             if found is not None and tables.needs_touch(found[1], now):
                 self.index.write(lambda connection: tables.touch(connection, manifest.digest, now))
         except StoreError as error:  # the artifact is whole, only the note of it cannot be kept
             self.on_warning(error.message)
-
-    def _report_damage(self, manifest: Manifest, name: str) -> None:
-        path = self.layout.object(manifest.digest)
-        if self._over:
-            self.on_warning(f"the artifact of {name} at {path} is damaged; it will be made again")
-            return
-        damage, aside = self.displace(manifest)
-        if damage:
-            where = f", now {aside}" if aside else ""
-            self.on_warning(f"the artifact of {name} is damaged: {damage} ({path}{where}); it will be made again")
-
-    def displace(self, manifest: Manifest, full: bool = False) -> tuple[str, Path | None]:
-        """Quarantine an object that is damaged; says how, and where it is now. Leaves a whole one alone."""
-        path = self.layout.object(manifest.digest)
-        # Everybody who moves an object away holds this lock and looks again: the damaged one may be gone and
-        # a new one in its place.
-        with storing(path, manifest.size), FileLock(self.layout.locks / f"object-{manifest.digest}"):
-            damage = check(path, manifest, full).damage
-            if not damage:
-                return "", None
-            self.index.write(lambda connection: tables.drop_objects(connection, [manifest.digest]))
-            return damage, set_aside(path, self.layout.quarantine, damage) if path.exists() else None
-
-    def _first_result(self, key: str, digest: str) -> Manifest | None:
-        """What the key has already, if that is another artifact and whole."""
-        old = self.record(key)
-        if old is None or old.digest == digest:
-            return None
-        first = self.claim(old.digest)
-        if first is not None and check(self.layout.object(first.digest), first).damage:
-            self._report_damage(first, f"{old.pass_name} {key[:12]}")
-            first = None
-        self.on_warning(
-            f"{old.pass_name or 'the pass'} ({key[:12]}) is not deterministic: the same inputs and settings gave "
-            f"{old.digest[:12]} before and {digest[:12]} now; "
-            + ("the first result is kept" if first else "the new result replaces the first, which is gone")
-        )
-        others = [*old.extra.get("other_digests", []), digest if first else old.digest]
-        noted = replace(old, extra={**old.extra, "other_digests": others})
-        self.index.write(lambda connection: tables.put_record(connection, noted))
-        return first
-
-    def _settle(self, staging: Path, manifest: Manifest) -> Manifest:
-        """Put the folder in place, or find the same artifact there."""
-        if damage := still_as_sealed(staging, manifest):
-            return self._settled_before(staging, manifest, damage)
-        target = self.layout.object(manifest.digest)
-        while True:
-            if not target.exists():
-                placed = place(staging, target, manifest)
-                if placed is not None:
-                    return placed
-                continue
-            found = self._object(manifest.digest)
-            there = found[0] if found else replace(manifest, stamps=())
-            verdict = check(target, there)
-            if not verdict.damage:
-                return replace(manifest, stamps=verdict.stamps)
-            self._report_damage(there, f"digest {manifest.digest[:12]}")
-
-    def _settled_before(self, staging: Path, manifest: Manifest, damage: str) -> Manifest:
-        """The folder is not as sealed: fine if it went into the store already, for another key."""
-        there = None if staging.exists() else self._object(manifest.digest)
-        if there is None:
-            raise StoreError(f"{staging} changed after its pass had ended: {damage}", "Run again.")
-        return there[0]
-
-    def _write_record(self, record: Record, manifest: Manifest) -> None:
-        now = time.time()
-        old = self.record(record.key)
-        others = old.extra.get("other_digests") if old else None
-        extra = {**record.extra, "other_digests": others} if others else record.extra
-        record = replace(record, created=record.created or now, extra=extra)
-
-        def write(connection: sqlite3.Connection) -> None:
-            tables.put_object(connection, manifest, now)
-            tables.put_record(connection, record)
-            if record.workflow:
-                tables.put_use(connection, record.workflow, record.node, record.key, record.run_id)
-
-        self.index.write(write)
