@@ -60,8 +60,7 @@ def to_channels_last(model: OnnxModel, config: Any, context: Context) -> OnnxMod
             changed += 1
         return changed
 
-    # The same inputs do not fit any more: there is nothing to compare but by transposing them.
-    return rewrite(model, config, context, change, compare_up_to=0)
+    return rewrite(model, config, context, change, comparable=False)  # the same inputs do not fit any more
 
 
 def behind_input(graph: ir.Graph, value: ir.Value, node: ir.Node) -> None:

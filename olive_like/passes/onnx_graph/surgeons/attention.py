@@ -26,9 +26,3 @@ class PackedAttentionToLoopMHA(SurgeonSettings):
     """Write PackedAttention over several images as a Loop of MultiHeadAttention."""
 
     surgeon: Literal["PackedAttentionToLoopMHA"]
-
-
-class PackedAttentionToPackedMHA(SurgeonSettings):
-    """Write PackedAttention over several images as PackedMultiHeadAttention."""
-
-    surgeon: Literal["PackedAttentionToPackedMHA"]

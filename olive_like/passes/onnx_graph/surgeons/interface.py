@@ -56,7 +56,7 @@ class AddIntermediateTensorsToOutputs(SurgeonSettings):
     """Make some values, or all, outputs of the graph."""
 
     surgeon: Literal["AddIntermediateTensorsToOutputs"]
-    intermediate_tensors: list[str] | None = Field(None, description="Names of the values; by default every value.")
+    intermediate_tensor_to_add: list[str] | None = Field(None, description="Names of the values; by default all.")
 
 
 class ExposeQuantizedOutput(SurgeonSettings):

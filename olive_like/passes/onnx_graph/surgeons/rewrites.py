@@ -46,9 +46,10 @@ class RMSNormToL2Norm(SurgeonSettings):
 
 
 class SimplifiedLayerNormToL2Norm(SurgeonSettings):
-    """Write (Skip)SimplifiedLayerNormalization as LpNormalization and Mul."""
+    """Write RMSNormalization and its relatives as LpNormalization and Mul."""
 
     surgeon: Literal["SimplifiedLayerNormToL2Norm"]
+    op_types: list[str] | None = Field(None, description="Only these of the normalisations; by default all.")
 
 
 class PowReduceSumPowDiv2LpNorm(SurgeonSettings):
@@ -61,7 +62,7 @@ class ReplaceAttentionMaskValue(SurgeonSettings):
     """Replace the huge negative constants of attention masks by a number that quantises well."""
 
     surgeon: Literal["ReplaceAttentionMaskValue"]
-    threshold: float = Field(-1e30, description="Constants at or below this are replaced.")
+    threshold: float = Field(-3e30, description="Constants at or below this are replaced.")
     replacement: float = Field(-10000.0, description="What to put in their place.")
 
 
@@ -88,9 +89,3 @@ class DecomposeQuickGelu(SurgeonSettings):
     """Write QuickGelu as Mul, Sigmoid and Mul."""
 
     surgeon: Literal["DecomposeQuickGelu"]
-
-
-class DecomposeRotaryEmbedding(SurgeonSettings):
-    """Write the contrib RotaryEmbedding with standard operators."""
-
-    surgeon: Literal["DecomposeRotaryEmbedding"]
