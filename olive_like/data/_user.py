@@ -72,6 +72,19 @@ def call_loader(config: DataConfig) -> dict[str, Sequence[dict[str, Any]]]:
     return {"train": as_rows(found)}
 
 
+def call(config: DataConfig, role: str, rows: Any, **arguments: Any) -> Any:
+    """What the user's function for a role (`process`, `dataloader`) makes of rows."""
+    name = getattr(config, f"{role}_function")
+    code = function(config.user_script, name, config.script_dir)
+    try:
+        return code(rows, **{**arguments, **getattr(config, f"{role}_params")})
+    except PassError:
+        raise
+    except Exception as error:
+        assert config.user_script is not None
+        raise DataError(f"{name} failed at {where(error, config.user_script)}") from error
+
+
 def as_rows(value: Any) -> list[dict[str, Any]]:
     """Rows of what Python has for tables: a list of mappings, a data set, a data frame, a table."""
     for method, arguments in (("to_dict", {"orient": "records"}), ("to_pylist", {})):

@@ -182,3 +182,10 @@ def local_files(config: DataConfig, base_dir: Path | None = None) -> list[Path]:
     """The local files and folders that a data set reads, scripts included."""
     known = DataConfig.model_validate(config.model_dump(), context={"base_dir": base_dir}) if base_dir else config
     return [file.path for file in marked_files(known)]
+
+
+def unread(config: DataConfig, *read: str) -> list[str]:
+    """The parts of a data set, beyond rows of text, that something which reads only the named ones would pass over."""
+    parts = ("process_function", "post_process_function", "dataloader_function", "image", "audio", "dummy")
+    found = [part for part in parts if getattr(config, part) is not None]
+    return [part for part in (*found, *(() if config.auto_batch else ("auto_batch",))) if part not in read]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import Field
 
-from olive_like.artifacts import Adapter, HfModel, Metrics, NullArtifact, OnnxModel, PyTorchModel
+from olive_like.artifacts import Adapter, Artifact, HfModel, Metrics, NullArtifact, OnnxModel, PyTorchModel
+from olive_like.data.config import DataConfig, unread
 from olive_like.metrics.config import Evaluator
 from olive_like.passes.base import Context, Pass, PassConfig
 
@@ -25,6 +28,16 @@ class Evaluate(Pass):
     def alone(cls, config: PassConfig) -> bool:
         assert isinstance(config, Evaluate.Config)
         return any(metric.type in _TIMES for metric in config.evaluator.metrics)
+
+    @classmethod
+    def problems(cls, config: PassConfig, kinds: Sequence[type[Artifact]]) -> list[str]:
+        assert isinstance(config, Evaluate.Config)
+        return [
+            f"{metric.name} is measured on text here; `{part}` of its data set is not available"
+            for metric in config.evaluator.metrics
+            if isinstance(metric.data_config, DataConfig) and metric.type in ("accuracy", "custom")
+            for part in ([] if metric.user_config.evaluate_func else unread(metric.data_config))
+        ]
 
     def run(self, model: HfModel | Adapter | OnnxModel, config: Config, context: Context) -> Metrics:
         from olive_like.passes.measure._evaluate import evaluate

@@ -11,7 +11,7 @@ import numpy as np
 
 from olive_like.artifacts import OnnxModel
 from olive_like.data._encode import Encoder
-from olive_like.data._user import function
+from olive_like.data._user import call
 from olive_like.data.config import DataConfig
 from olive_like.data.load import load
 from olive_like.data.shapes import read_examples
@@ -97,10 +97,15 @@ def _from_data(model: OnnxModel, io: Mapping[str, Any], data: DataConfig, contex
     if data.dummy is not None:
         yield from _dummy(io, data, vocabulary_of(model), context)
         return
-    rows: Sequence[Any] = load(data, context.seed).train
-    if data.process_function:
-        process = function(data.user_script, data.process_function, data.script_dir)
-        yield from (_arrays(item, io) for item in process(rows, **data.process_params))
+    if data.audio is not None:
+        raise PassError("calibration on sound is not available", "Make the model's inputs in a `process_function`.")
+    named = data.source or data.files or data.rows is not None or data.load_function
+    rows: Sequence[Any] = load(data, context.seed).train if named or not data.dataloader_function else ()
+    made: Any = call(data, "process", rows) if data.process_function else rows
+    if data.dataloader_function:
+        made = call(data, "dataloader", made, batch_size=data.batch_size)
+    if data.process_function or data.dataloader_function:
+        yield from (_arrays(item, io) for item in made)
         return
     wanted = {value["name"] for value in io["inputs"] if not value["name"].startswith("past")}
     if rows and wanted <= set(rows[0]):

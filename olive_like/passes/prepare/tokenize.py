@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from olive_like.artifacts import Adapter, Artifact, Dataset, HfModel
-from olive_like.data.config import DataConfig
+from olive_like.data.config import DataConfig, unread
 from olive_like.passes.base import Context, Pass, PassConfig
 
 
@@ -56,4 +56,6 @@ def data_problems(config: DataConfig) -> list[str]:
         found.append("`eval_split` and `eval_fraction` both say what to evaluate on; leave one out")
     if config.stratify_by and not config.eval_fraction:
         found.append("`stratify_by` needs `eval_fraction`")
+    for part in unread(config, "post_process_function", "dummy"):
+        found.append(f"`{part}` of the data set has no place where text is tokenised; leave it out")
     return found
