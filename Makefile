@@ -9,6 +9,7 @@ setup: $(VENV)/.ready
 $(VENV)/.ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint]'
+	$(BIN)/python -m compileall -q olive_like  # where Python may not write bytecode, every start would compile
 	touch $@
 
 test: setup lint
@@ -30,6 +31,9 @@ recipes: setup
 # Writes docs/from-olive.md anew
 from-olive: setup
 	$(BIN)/python docs/from_olive.py
+
+schema: setup
+	$(BIN)/olive-like schema --output docs/schema/workflow.json
 
 clean:
 	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache

@@ -20,22 +20,23 @@ def distance(a: str, b: str, limit: int) -> int:
             row.append(cost)
         if min(row) > limit:
             return limit + 1
-    return row[-1]
+    return min(row[-1], limit + 1)
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """The most similar name, if one is similar enough; case, dashes and underscores count for little."""
     wanted = _folded(name)
     limit = max(1, len(wanted) // 3) if len(wanted) > 1 else 0
-    best: tuple[int, str] | None = None
+    best: tuple[int, int, str] | None = None
     for candidate in names:
         folded = _folded(candidate)
         found = distance(wanted, folded, limit)
         if found > limit and len(wanted) >= 4 and (folded.startswith(wanted) or wanted.startswith(folded + "s")):
             found = limit
-        if found <= limit and (best is None or (found, candidate) < best):
-            best = (found, candidate)
-    return best[1] if best else None
+        rank = (found, abs(len(folded) - len(wanted)), candidate)
+        if found <= limit and (best is None or rank < best):
+            best = rank
+    return best[2] if best else None
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

@@ -102,10 +102,15 @@ class _Definitions:
         models |= {f"pass.{name}": passes.load(name).Config for name in passes.names()}
         unique = list(dict.fromkeys(models.values()))
         references, schema = models_json_schema(
-            [(cls, "validation") for cls in unique], schema_generator=_Generator, ref_template="#/$defs/{model}"
+            [(cls, "validation") for cls in unique],
+            by_alias=False,
+            schema_generator=_Generator,
+            ref_template="#/$defs/{model}",
         )
         self.all: dict[str, Schema] = schema.get("$defs", {})
         self.key_of = {name: references[cls, "validation"]["$ref"].rpartition("/")[2] for name, cls in models.items()}
+        for name, cls in models.items():
+            _add_spellings(cls, self.all[self.key_of[name]])
         self.made: dict[str, Schema] = {"Space": _SPACE}
 
     def schema_of(self, model: type[BaseModel]) -> Schema:
@@ -147,6 +152,18 @@ class _Generator(GenerateJsonSchema):
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
+
+
+def _add_spellings(model: type[BaseModel], schema: Schema) -> None:
+    """The other names under which a setting may be written."""
+    properties = schema.get("properties", {})
+    for name, info in model.model_fields.items():
+        alias = info.validation_alias
+        others = [other for other in getattr(alias, "choices", [alias]) if isinstance(other, str) and other != name]
+        for other in others:
+            properties[other] = {**properties[name], "description": f"Another name of `{name}`."}
+        if others and name in schema.get("required", []):
+            schema["required"].remove(name)
 
 
 def _passes(definitions: _Definitions) -> Schema:

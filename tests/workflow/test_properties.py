@@ -128,11 +128,10 @@ nearly_settings = st.dictionaries(
 sections = st.one_of(
     scalars, names, nearly_settings, st.dictionaries(names, nearly_settings), st.lists(nearly_settings)
 )
+keys = """input_model data_configs systems evaluators passes search_strategy outputs seed cache_dir system evaluator
+evaluate_input_model engine target x"""
 nearly_workflows = st.dictionaries(
-    st.sampled_from(
-        ["input_model", "data_configs", "systems", "evaluators", "passes", "search_strategy", "outputs", "seed"]
-        + ["cache_dir", "system", "evaluator", "evaluate_input_model", "engine", "target", "x"]
-    ),
+    st.sampled_from(keys.split()),
     sections,
     max_size=6,
 )
