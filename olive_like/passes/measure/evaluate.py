@@ -32,12 +32,13 @@ class Evaluate(Pass):
     @classmethod
     def problems(cls, config: PassConfig, kinds: Sequence[type[Artifact]]) -> list[str]:
         assert isinstance(config, Evaluate.Config)
-        return [
-            f"{metric.name} is measured on text here; `{part}` of its data set is not available"
-            for metric in config.evaluator.metrics
-            if isinstance(metric.data_config, DataConfig) and metric.type in ("accuracy", "custom")
-            for part in ([] if metric.user_config.evaluate_func else unread(metric.data_config))
-        ]
+        found = []
+        for metric in config.evaluator.metrics:
+            reads_data = metric.type in ("accuracy", "custom") and not metric.user_config.evaluate_func
+            if reads_data and isinstance(metric.data_config, DataConfig) and (parts := unread(metric.data_config)):
+                named = ", ".join(f"`{part}`" for part in parts)
+                found.append(f"{metric.name} is measured on rows of text: {named} of its data set cannot be used yet")
+        return found
 
     def run(self, model: HfModel | Adapter | OnnxModel, config: Config, context: Context) -> Metrics:
         from olive_like.passes.measure._evaluate import evaluate
