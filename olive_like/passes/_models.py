@@ -159,6 +159,11 @@ def _load_base(
     if attention:
         kwargs["attn_implementation"] = attention
     cls = getattr(transformers, AUTO_CLASSES[task])
+    if (read_config(base.path).get("quantization_config") or {}).get("quant_method") == "gptq":
+        # Transformers needs another package and a GPU for these; the numbers are the same.
+        from olive_like.passes.quantize._dequant import load_quantized
+
+        return load_quantized(base.path, cls, torch_dtype(dtype), attn_implementation=attention or None)
     try:
         model, info = cls.from_pretrained(
             base.path,

@@ -32,6 +32,7 @@ from olive_like.passes.base import Context
 from olive_like.passes.convert._check_export import greedy
 from olive_like.passes.convert._genai import describe_decoder, read_config, write_config
 from olive_like.passes.convert._parts import some_tokens
+from olive_like.passes.quantize._for_builder import for_builder
 
 _BUILDER_ERRORS = (
     ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NotImplementedError, OSError,
@@ -52,6 +53,8 @@ def build(source: HfModel | Adapter | OnnxModel, config: Any, context: Context) 
     if isinstance(source, OnnxModel):
         return _metadata(source, config, options, context)
     folder = _folder(source, context)
+    folder, needed = for_builder(folder, context.scratch / "quantised", config.precision == "int4", context.note)
+    options = needed | options
     _run_builder(folder, options, config, context)
     file = options.get("filename", "model.onnx")
     settings = read_config(context.output)

@@ -24,8 +24,10 @@ def quantization_of(folder: Path) -> dict[str, Any] | None:
     return None if found is None else dict(found if isinstance(found, dict) else found.to_dict())
 
 
-def load_quantized(folder: Path, auto_class: Any = None, dtype: torch.dtype = torch.float32, **kwargs: Any) -> Any:
-    """The model of a quantised folder with dense weights of type `dtype`, on the CPU.
+def load_quantized(
+    folder: Path, auto_class: Any = None, dtype: torch.dtype | str = torch.float32, **kwargs: Any
+) -> Any:
+    """The model of a quantised folder with dense weights of type `dtype` ("auto": the config's), on the CPU.
 
     `auto_class` (AutoModelForCausalLM …) as for transformers; without it the class that the config names.
     """
@@ -37,6 +39,8 @@ def load_quantized(folder: Path, auto_class: Any = None, dtype: torch.dtype = to
     del config.quantization_config
     if auto_class is not None:
         cls = _mapped(auto_class, config)
+    if isinstance(dtype, str):
+        dtype = config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32
     state = dict(dense_tensors(folder, dtype))
     return cls.from_pretrained(None, config=config, state_dict=state, dtype=dtype, **kwargs).eval()
 

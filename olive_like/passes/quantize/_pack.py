@@ -31,7 +31,7 @@ def pack_rows(codes: torch.Tensor, bits: int) -> torch.Tensor:
 
 def unpack_rows(words: torch.Tensor, bits: int, count: int) -> torch.Tensor:
     """[n, words] int32 -> [n, count] uint8."""
-    stream = words.reshape(-1).view(torch.uint8).view(len(words), -1)
+    stream = words.clone(memory_format=torch.contiguous_format).reshape(-1).view(torch.uint8).view(len(words), -1)
     n = stream.shape[0]
     if bits == 8:
         codes = stream

@@ -1,0 +1,122 @@
+"""A quantised folder as onnxruntime-genai's builder reads it: the same numbers, laid out for its loader.
+
+The builder takes GPTQ layers of 2, 4 and 8 bits whose groups divide their inputs and are powers of two, from 16 on.
+Other groups are written as several smaller ones with the same scale: the weights stay what they are.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from olive_like.errors import PassError
+from olive_like.passes.quantize._checkpoint import Checkpoint, copy_side_files, save
+from olive_like.passes.quantize._dequant import layer_bits, quantization_of, read_layer
+from olive_like.passes.quantize._output import write_config
+from olive_like.passes.quantize._skeleton import Skeleton, choose, load_skeleton, pick_spec
+
+_LEAST = 16
+
+
+def for_builder(source: Path, target: Path, int4: bool, note: Callable[[str], None]) -> tuple[Path, dict[str, str]]:
+    """The folder to build from, `source` itself where that will do, and options that the builder needs with it."""
+    settings = quantization_of(source)
+    if settings is None or settings.get("quant_method") != "gptq":
+        return source, {}
+    skeleton = load_skeleton(source)
+    _check_whole(skeleton)
+    layers = [name.removesuffix(".qweight") for name in skeleton.checkpoint.entries if name.endswith(".qweight")]
+    options: dict[str, str] = {}
+    if _differ_in_attention(layers, settings):
+        options["disable_qkv_fusion"] = "true"
+    embedding = (settings.get("meta") or {}).get("embedding")
+    shared = bool(embedding) and f"{embedding}.qweight" not in skeleton.checkpoint
+    regrouped = {layer: size for layer in layers if (size := _builder_group(skeleton.checkpoint, layer, settings))}
+    if shared and int4:
+        options |= {"op_types_to_quantize": "MatMul/Gather", "shared_embeddings": "true"}
+    if not regrouped and (not embedding or (shared and int4)):
+        return source, options
+    target.mkdir(parents=True, exist_ok=True)
+    tensors: dict[str, torch.Tensor] = {}
+    for name in skeleton.checkpoint.entries:
+        layer = name.rpartition(".")[0]
+        if layer == embedding:
+            continue
+        if layer not in regrouped:
+            tensors[name] = skeleton.checkpoint.read(name)
+        elif name.endswith(".qweight"):
+            tensors |= _regroup(skeleton.checkpoint, layer, regrouped[layer])
+    changes: dict[str, Any] = {"quantization_config": _dynamic(settings, regrouped)}
+    if embedding and not (shared and int4):
+        stored = skeleton.head if shared else embedding
+        dtype = getattr(torch, str(skeleton.config.dtype).removeprefix("torch."), torch.float32)
+        tensors[f"{embedding}.weight"] = read_layer(skeleton.checkpoint, str(stored), settings).to(dtype)
+        changes["tie_word_embeddings"] = False
+        note("the builder reads no quantised embedding of this kind: it is built from the same values, widened")
+    save(target / "model.safetensors", tensors)
+    write_config(target, source, changes)
+    copy_side_files(source, target)
+    return target, options
+
+
+def _check_whole(skeleton: Skeleton) -> None:
+    left = choose(skeleton, spec=pick_spec(4, -1, False, {}), lm_head=False)
+    if left:
+        raise PassError(
+            f"the builder cannot mix quantised blocks with dense layers such as {left[0].module}",
+            "Give the layer 8 bits by an override instead of leaving it out.",
+        )
+
+
+def _differ_in_attention(layers: list[str], settings: dict[str, Any]) -> bool:
+    bits: dict[str, set[int]] = {}
+    for layer in layers:
+        if re.search(r"self_attn\.[qkv]_proj$", layer):
+            bits.setdefault(layer.rpartition(".")[0], set()).add(layer_bits(settings, layer))
+    return any(len(found) > 1 for found in bits.values())
+
+
+def _builder_group(checkpoint: Checkpoint, layer: str, settings: dict[str, Any]) -> int | None:
+    """The group size to write a layer with, or None where it can stay as it is."""
+    bits = layer_bits(settings, layer)
+    if bits == 3:
+        raise PassError(f"{layer} has 3 bits, which the builder does not read", "Use 2, 4 or 8 bits.")
+    inputs, groups = checkpoint.entries[f"{layer}.g_idx"].shape[0], checkpoint.entries[f"{layer}.scales"].shape[0]
+    if settings.get("desc_act"):
+        return None
+    g_idx = checkpoint.read(f"{layer}.g_idx")
+    size = int((g_idx == 0).sum())
+    common = math.gcd(size, inputs)
+    power = common & -common
+    if power == size and groups * size == inputs:
+        return None
+    if power < _LEAST:
+        raise PassError(
+            f"{layer} has {inputs} inputs in groups of {size}, which onnxruntime cannot hold",
+            f"Choose a group size that is a power of two from {_LEAST} and divides {inputs}.",
+        )
+    return power
+
+
+def _regroup(checkpoint: Checkpoint, layer: str, size: int) -> dict[str, torch.Tensor]:
+    g_idx = checkpoint.read(f"{layer}.g_idx")
+    index = g_idx[::size].long()
+    return {
+        f"{layer}.qweight": checkpoint.read(f"{layer}.qweight"),
+        f"{layer}.scales": checkpoint.read(f"{layer}.scales")[index],
+        f"{layer}.qzeros": checkpoint.read(f"{layer}.qzeros")[index],
+        f"{layer}.g_idx": torch.arange(len(g_idx), dtype=torch.int32) // size,
+    }
+
+
+def _dynamic(settings: dict[str, Any], regrouped: dict[str, int]) -> dict[str, Any]:
+    dynamic = dict(settings.get("dynamic") or {})
+    for layer, size in regrouped.items():
+        key = f"+:{re.escape(layer)}"
+        dynamic[key] = {**dynamic.get(key, {}), "group_size": size}
+    return {**settings, "dynamic": dynamic}
