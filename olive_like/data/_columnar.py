@@ -32,7 +32,8 @@ def saved(folder: Path) -> dict[str, Any]:
     import datasets
 
     found = datasets.load_from_disk(str(folder))
-    return dict(found) if isinstance(found, datasets.DatasetDict) else {"train": found}
+    splits = dict(found) if isinstance(found, datasets.DatasetDict) else {"train": found}
+    return {name: split.to_list() for name, split in splits.items()}
 
 
 def hub(name: str, subset: str | None, files: Any, split: str, trust: bool, workers: int) -> list[dict[str, Any]]:
