@@ -8,16 +8,16 @@ from typing import Any
 SUFFIX = ".metrics"
 
 
-def comparison(passes: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+def comparison(passes: Sequence[Mapping[str, Any]], base: str = "input_model") -> list[tuple[str, ...]]:
     """A table: one row per measured model, one column per value; empty where nothing was measured."""
     measured = {p["name"].removesuffix(SUFFIX): p["metrics"] for p in passes if p["name"].endswith(SUFFIX)}
     names = list(dict.fromkeys(name for values in measured.values() for name in values))
     if not names:
         return []
-    first = measured.get("input_model", {})
+    first = measured.get(base, {})
     rows = [("model", *map(_short, names))]
     for model, values in measured.items():
-        rows.append((model, *(_cell(values.get(name), first.get(name) if model != "input_model" else None)
+        rows.append((model, *(_cell(values.get(name), first.get(name) if model != base else None)
                               for name in names)))  # fmt: skip
     return rows
 

@@ -21,12 +21,12 @@ def summarise(result: Mapping[str, Any], every: bool = False) -> str:
         if every or len(passes) <= _MOST
         else [p for p in passes if p["status"] == "failed" or p["metrics"]][:_MOST]
     )
-    lines = _table([_HEAD, *(_row(p) for p in shown)])
+    lines = table([_HEAD, *(_row(p) for p in shown)])
     if len(shown) < len(passes):
         lines.append(f"({len(passes) - len(shown)} more passes: olive-like runs show {result['run']})")
     measured = comparison(passes)
     if measured:
-        lines += ["", *_table(measured), ""]
+        lines += ["", *table(measured), ""]
     for item in passes:
         lines += [f"note: {item['name']}: {text}" for text in item["notes"]]
         lines += [f"warning: {item['name']}: {text}" for text in item["warnings"]]
@@ -91,7 +91,8 @@ def _metrics(item: Mapping[str, Any]) -> str:
     return " ".join(own[:_FEW]) + (f" (+{len(own) - _FEW})" if len(own) > _FEW else "")
 
 
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
+def table(rows: list[tuple[str, ...]]) -> list[str]:
+    """Rows as lines, columns side by side."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 

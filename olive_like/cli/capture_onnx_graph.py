@@ -1,0 +1,88 @@
+"""`olive-like capture-onnx-graph`: convert a model to ONNX."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from olive_like.cli import carry_out, flags, sections
+from olive_like.errors import WorkflowError
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    flags.model(parser)
+    group = parser.add_argument_group("how to convert")
+    group.add_argument("--conversion-device", choices=("cpu", "gpu"), default="cpu", help="where to trace the model")
+    flags.switch(group, "--use-dynamo-exporter", help="torch.export")
+    flags.switch(group, "--use-model-builder", help="onnxruntime-genai's builder (language models)")
+    flags.switch(group, "--use-ort-genai", help="the same")
+    group.add_argument("--torch-dtype", help="float32, float16 or bfloat16")
+    group.add_argument("--target-opset", type=int, default=20, metavar="N", help="default: 20")
+    group.add_argument(
+        "--past-key-value-name", default="past_key_values", metavar="NAME", help="prefix of cache inputs"
+    )
+    group.add_argument("--fixed-param-dict", metavar="NAME=SIZE,…", help="axes to fix")
+    group.add_argument("--precision", choices=("fp32", "fp16", "bf16", "int8", "int4"), help="with the builder: fp16")
+    group.add_argument("--int4-block-size", type=int, choices=(16, 32, 64, 128, 256), metavar="N")
+    group.add_argument("--int4-accuracy-level", type=int, choices=range(5), metavar="N")
+    for name in ("--exclude-embeds", "--exclude-lm-head", "--enable-cuda-graph"):
+        flags.switch(group, name, help="handed to the builder")
+    group.add_argument("--extra-mb-options", metavar="NAME=VALUE,…", help="more options for the builder")
+    flags.output(parser, "onnx-model")
+
+
+def execute(args: argparse.Namespace) -> int:
+    return carry_out.carry_out(workflow(args), args)
+
+
+def workflow(args: argparse.Namespace) -> dict[str, Any]:
+    """The workflow for the flags."""
+    builder = args.use_model_builder or args.use_ort_genai
+    passes: dict[str, Any] = {"convert": _builder(args) if builder else _conversion(args)}
+    if args.fixed_param_dict:
+        axes = _pairs(args.fixed_param_dict, "--fixed-param-dict")
+        passes["fix"] = {
+            "type": "DynamicToFixedShape",
+            "dim_param": list(axes),
+            "dim_value": [int(size) for size in axes.values()],
+        }
+    systems = {"systems": {"gpu": {"type": "cuda"}}, "system": "gpu"} if args.conversion_device == "gpu" else {}
+    return {"input_model": sections.input_model(args), **systems, "passes": passes, "layout": "olive"}
+
+
+def _conversion(args: argparse.Namespace) -> dict[str, Any]:
+    if args.precision not in (None, "fp32", "fp16", "bf16"):
+        raise WorkflowError(
+            f"--precision {args.precision} needs the builder", "Add --use-model-builder, or quantise after."
+        )
+    step: dict[str, Any] = {
+        "type": "OnnxConversion",
+        "target_opset": args.target_opset,
+        "past_key_value_name": args.past_key_value_name,
+    }
+    dtype = args.torch_dtype or {"fp16": "float16", "bf16": "bfloat16"}.get(args.precision or "")
+    return (
+        step
+        | ({"torch_dtype": dtype} if dtype else {})
+        | ({"use_dynamo_exporter": True} if args.use_dynamo_exporter else {})
+    )
+
+
+def _builder(args: argparse.Namespace) -> dict[str, Any]:
+    step: dict[str, Any] = {"type": "ModelBuilder", "precision": args.precision or "fp16"}
+    for name in ("int4_block_size", "int4_accuracy_level", "exclude_embeds", "exclude_lm_head", "enable_cuda_graph"):
+        if getattr(args, name):
+            step[name] = getattr(args, name)
+    if args.extra_mb_options:
+        step["extra_options"] = _pairs(args.extra_mb_options, "--extra-mb-options")
+    return step
+
+
+def _pairs(text: str, flag: str) -> dict[str, Any]:
+    """`a=1,b=2` as a mapping."""
+    from olive_like.workflow.overrides import value_of
+
+    pairs = [part.partition("=") for part in flags.listed(text) or ()]
+    if not all(sign for _, sign, _ in pairs):
+        raise WorkflowError(f"{flag} {text} is not NAME=VALUE,NAME=VALUE")
+    return {name.strip(): value_of(value) for name, _, value in pairs}
