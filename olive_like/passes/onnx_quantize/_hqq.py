@@ -1,4 +1,4 @@
-"""Half-quadratic quantisation: zero points moved so that a robust norm of the error gets small."""
+"""Half-quadratic quantisation: scales and zero points fitted to all weights but outliers."""
 
 from __future__ import annotations
 
@@ -12,49 +12,58 @@ from olive_like.passes.onnx_quantize._blockwise import Request, Spec, by_rows
 from olive_like.passes.onnx_quantize._blockwise import quantize as quantize_blocks
 
 _NORM = 0.7  # the error's norm; below 1 it forgives a few large errors
-_BETA = 10.0
-_BETA_GROWTH = 1.01
+_BETA = 4.0
+_BETA_GROWTH = 1.05
 _STEPS = 20
 
 
 def round_half_quadratic(w: np.ndarray, spec: Spec) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Integers, scales and zero points of blocks [M, block].
 
-    Zero points are kept whole, at a small loss, because the runtime's fast kernels take no others.
+    Zero points are kept whole, because the runtime's fast kernels take no others; scales move with them instead.
     """
     top = np.float32((1 << spec.bits) - 1)
-    low, high = w.min(axis=1, keepdims=True), w.max(axis=1, keepdims=True)
-    span = high - low
-    scale = np.where(span > 1e-8, span / top, np.float32(1))
-    zero = -low / scale
-    best, best_zero = _error(w, scale, np.rint(zero), top), np.rint(zero)
-    beta = _BETA
+    low, high = np.minimum(w.min(axis=1, keepdims=True), 0), np.maximum(w.max(axis=1, keepdims=True), 0)
+    scale = np.where(high > low, (high - low) / top, np.float32(1))
+    zero = np.clip(np.rint(-low / scale), 0, top)
+    best, best_scale, best_zero = _error(w, scale, zero, top), scale, zero
+    beta = _BETA / np.maximum(scale, 1e-12)  # in steps of the scale, so that the size of the weights plays no part
     for _ in range(_STEPS):
         q = np.clip(np.rint(w / scale + zero), 0, top)
-        noise = _shrink(w - (q - zero) * scale, beta)
-        zero = (q - (w - noise) / scale).mean(axis=1, keepdims=True)
-        beta *= _BETA_GROWTH
-        whole = np.clip(np.rint(zero), 0, top)
-        error = _error(w, scale, whole, top)
-        better = error < best
-        if not better.any():
-            break
-        best, best_zero = np.where(better, error, best), np.where(better[:, None], whole, best_zero)
-    best_zero = np.clip(best_zero, 0, top)
-    q = np.clip(np.rint(w / scale + best_zero), 0, top)
-    return q.astype(np.uint8), scale[:, 0], best_zero[:, 0].astype(np.uint8)
+        scale, zero = _fit(w - _shrink(w - (q - zero) * scale, beta), q, scale, zero, top)
+        error = _error(w, scale, zero, top)
+        better = (error < best)[:, None]
+        best = np.minimum(error, best)
+        best_scale, best_zero = np.where(better, scale, best_scale), np.where(better, zero, best_zero)
+        beta = beta * _BETA_GROWTH
+    q = np.clip(np.rint(w / best_scale + best_zero), 0, top)
+    return q.astype(np.uint8), best_scale[:, 0], best_zero[:, 0].astype(np.uint8)
 
 
-def _shrink(x: np.ndarray, beta: float) -> np.ndarray:
+def _fit(
+    target: np.ndarray, q: np.ndarray, scale: np.ndarray, zero: np.ndarray, top: np.float32
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scale and whole zero point with which the integers fit what is left of the weights best."""
+    centre = q.mean(axis=1, keepdims=True)
+    spread = np.square(q - centre).sum(axis=1, keepdims=True)
+    slope = ((q - centre) * target).sum(axis=1, keepdims=True) / np.where(spread > 0, spread, np.float32(1))
+    slope = np.where(slope > 0, slope, scale)
+    whole = np.clip(np.rint(centre - target.mean(axis=1, keepdims=True) / slope), 0, top)
+    power = np.square(q - whole).sum(axis=1, keepdims=True)
+    fitted = ((q - whole) * target).sum(axis=1, keepdims=True) / np.where(power > 0, power, np.float32(1))
+    return np.where(fitted > 0, fitted, scale), np.where(fitted > 0, whole, zero)
+
+
+def _shrink(x: np.ndarray, beta: np.ndarray) -> np.ndarray:
     """The step of the solver that takes the large errors out."""
     size = np.abs(x)
-    threshold = np.power(size + 1e-8, _NORM - 1) / np.float32(beta)
+    threshold = np.power(size * beta + 1e-8, _NORM - 1) / beta
     return np.sign(x) * np.maximum(size - threshold, 0)
 
 
 def _error(w: np.ndarray, scale: np.ndarray, zero: np.ndarray, top: np.float32) -> np.ndarray:
     q = np.clip(np.rint(w / scale + zero), 0, top)
-    return np.abs(w - (q - zero) * scale).mean(axis=1)
+    return np.power(np.abs(w - (q - zero) * scale), _NORM).mean(axis=1)
 
 
 def quantize(model: OnnxModel, config: Any, context: Context) -> OnnxModel:

@@ -34,7 +34,6 @@ from olive_like.passes.onnx_quantize._select import (
 from olive_like.passes.onnx_quantize.settings import IntegerConfig
 
 _WEIGHT_TYPES = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
-_SMALLEST = 16  # fewer values are no weight but a constant of some formula
 INLINE_FOR_PROTOBUF = 1_500_000_000
 
 
@@ -151,8 +150,8 @@ def integer_errors(before: ir.Model, after: ir.Model) -> list[WeightError]:
     errors = []
     for name, value in old.items():
         parts = [new.get(f"{name}_{part}") for part in ("quantized", "scale", "zero_point")]
-        if parts[0] is None or parts[1] is None or value.const_value is None or value.const_value.size < _SMALLEST:
-            continue
+        if parts[0] is None or parts[1] is None or value.const_value is None or len(value.const_value.shape) < 2:
+            continue  # a bias, or a constant of some formula
         tensors = [part.const_value for part in parts if part is not None and part.const_value is not None]
         weight = value.const_value.numpy().astype(np.float32)
         integers, scale = (np.asarray(tensor.numpy()).astype(np.float32) for tensor in tensors[:2])

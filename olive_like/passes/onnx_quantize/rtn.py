@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
 
-from olive_like.artifacts import OnnxModel
-from olive_like.passes.base import Context, Effect
+from olive_like.artifacts import Artifact, OnnxModel
+from olive_like.passes.base import Context, Effect, PassConfig
 from olive_like.passes.onnx_pass import OnnxPass
 from olive_like.passes.onnx_quantize.settings import NODES_TO_INCLUDE, BlockSize, WeightOnlyConfig
 
@@ -27,6 +28,11 @@ class OnnxBlockWiseRtnQuantization(OnnxPass):
         is_symmetric: bool = Field(True, description="No zero points.")
         nodes_to_include: list[str] | None = Field(None, description=NODES_TO_INCLUDE)
         embeddings: bool = Field(True, description="Quantise embeddings (Gather) as well as MatMul and Gemm.")
+
+    @classmethod
+    def problems(cls, config: PassConfig, kinds: Sequence[type[Artifact]]) -> list[str]:
+        assert isinstance(config, cls.Config)
+        return ["axis 1: onnxruntime's kernels take blocks along axis 0 only"] if config.axis else []
 
     def transform(self, model: OnnxModel, config: Config, context: Context) -> OnnxModel:
         from olive_like.passes.onnx_quantize._rtn import quantize
