@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup test test-fast lint recipes from-olive clean
+.PHONY: setup test test-fast lint recipes from-olive schema clean
 
 setup: $(VENV)/.ready
 

@@ -60,15 +60,21 @@ def read(source: Source, overrides: Sequence[str] = (), base_dir: str | os.PathL
             return ReadResult(None, tuple(in_order(diagnostics)))
         tree = loaded.tree
         base = Path(base_dir or Path(file).parent).absolute()
-    return _check(tree, file, base, overrides, diagnostics)
+    return _check(tree, file, base, overrides, diagnostics, fresh=not isinstance(source, (dict, Workflow)))
 
 
 def _check(
-    written: LocatedDict, file: str | None, base: Path, overrides: Sequence[str], diagnostics: list[Diagnostic]
+    written: LocatedDict,
+    file: str | None,
+    base: Path,
+    overrides: Sequence[str],
+    diagnostics: list[Diagnostic],
+    fresh: bool,
 ) -> ReadResult:
     from olive_like.workflow.builder import copied
 
-    tree: LocatedDict = copied(written)
+    # What a dialect or an override changes is a copy, unless the tree is fresh from a file.
+    tree: LocatedDict = copied(written) if overrides or not fresh else written
     set_problems = Problems(tree, file)
     applied = _overridden(tree, overrides, set_problems)
     found, values, tree = _translate_and_check(tree, file, base)

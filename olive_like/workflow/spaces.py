@@ -63,7 +63,7 @@ class Space(NamedTuple):
 
 def is_space(value: Any) -> bool:
     """Whether a value is written as a space: `{choice: [...]}`, `{int: [a, b]}`, `{type: float, low: …}`."""
-    if not isinstance(value, Mapping) or not value:
+    if not isinstance(value, dict) or not value:
         return False
     keys = set(value)
     for name, allowed in _SHORT.items():
@@ -126,7 +126,7 @@ def _range(kind: str, low: Any, high: Any, log: Any, step: Any) -> Space:
 
 def find_spaces(settings: Any, path: Loc = ()) -> Iterator[tuple[Loc, Mapping[str, Any]]]:
     """Every space in a pass's settings, by its path."""
-    if isinstance(settings, Mapping):
+    if isinstance(settings, dict):
         for key, value in settings.items():
             if is_space(value):
                 yield (*path, key), value

@@ -137,7 +137,7 @@ nearly_workflows = st.dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(nearly_workflows)
 def test_any_mapping_is_a_workflow_or_refused_with_a_reason(tree):
     result = read(tree)
