@@ -53,7 +53,7 @@ def build(source: HfModel | Adapter | OnnxModel, config: Any, context: Context) 
     if isinstance(source, OnnxModel):
         return _metadata(source, config, options, context)
     folder = _folder(source, context)
-    folder, needed = for_builder(folder, context.scratch / "quantised", config.precision == "int4", context.note)
+    folder, needed = for_builder(folder, context.scratch / "quantised", context.note)
     options = needed | options
     _run_builder(folder, options, config, context)
     file = options.get("filename", "model.onnx")

@@ -23,7 +23,7 @@ from olive_like.passes.quantize._skeleton import Skeleton, choose, load_skeleton
 _LEAST = 16
 
 
-def for_builder(source: Path, target: Path, int4: bool, note: Callable[[str], None]) -> tuple[Path, dict[str, str]]:
+def for_builder(source: Path, target: Path, note: Callable[[str], None]) -> tuple[Path, dict[str, str]]:
     """The folder to build from, `source` itself where that will do, and options that the builder needs with it."""
     settings = quantization_of(source)
     if settings is None or settings.get("quant_method") != "gptq":
@@ -37,9 +37,7 @@ def for_builder(source: Path, target: Path, int4: bool, note: Callable[[str], No
     embedding = (settings.get("meta") or {}).get("embedding")
     shared = bool(embedding) and f"{embedding}.qweight" not in skeleton.checkpoint
     regrouped = {layer: size for layer in layers if (size := _builder_group(skeleton.checkpoint, layer, settings))}
-    if shared and int4:
-        options |= {"op_types_to_quantize": "MatMul/Gather", "shared_embeddings": "true"}
-    if not regrouped and (not embedding or (shared and int4)):
+    if not regrouped and not embedding:
         return source, options
     target.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, torch.Tensor] = {}
@@ -52,12 +50,16 @@ def for_builder(source: Path, target: Path, int4: bool, note: Callable[[str], No
         elif name.endswith(".qweight"):
             tensors |= _regroup(skeleton.checkpoint, layer, regrouped[layer])
     changes: dict[str, Any] = {"quantization_config": _dynamic(settings, regrouped)}
-    if embedding and not (shared and int4):
+    if embedding:
+        # The builder's gather of quantised rows wants scales in another shape than its loader makes of these.
         stored = skeleton.head if shared else embedding
         dtype = getattr(torch, str(skeleton.config.dtype).removeprefix("torch."), torch.float32)
         tensors[f"{embedding}.weight"] = read_layer(skeleton.checkpoint, str(stored), settings).to(dtype)
         changes["tie_word_embeddings"] = False
-        note("the builder reads no quantised embedding of this kind: it is built from the same values, widened")
+        note(
+            "the builder reads no quantised embedding: it is built from the same values, widened; "
+            "GraphSurgeries with TieWordEmbeddings joins it with the head again"
+        )
     save(target / "model.safetensors", tensors)
     write_config(target, source, changes)
     copy_side_files(source, target)
