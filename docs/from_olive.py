@@ -43,6 +43,7 @@ What is different, and worth knowing before the first run:
 - **A failed pass is a failed run**: the exit code is 1, and nothing half-made is put into `output_dir`.
 - **The cache goes by content.** Edit a data file or a script and what stands on it runs again; move or touch it and
   nothing does. So there is nothing to clean before a run, and `clean_cache` has no effect.
+- **Relative paths count from the workflow file**, not from the folder that the command is called in.
 - **Passes form a graph.** One that names no `input` follows the one above it, as in Olive; `input: name` makes a
   branch.
 - **Outputs.** Where a file of Olive's has one final model, that is put into `output_dir` itself (`layout: olive`).

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from olive_like.data.config import DataConfig
+from olive_like.workflow.read import read as read_file
 from tests.dialects.reading import Read, codes
 
 
@@ -174,3 +177,37 @@ def test_rows_that_are_inputs_already(read: Read) -> None:
         """,
     )
     assert [(d.code, d.line) for d in said] == [("OL304", 6)]
+
+
+def test_the_command_line_replaces_what_a_part_says(tmp_path: Path) -> None:
+    file = tmp_path / "w.yaml"
+    file.write_text(
+        """
+passes: {p: {type: 'Null'}}
+input_model: {type: 'Null'}
+data_configs:
+  - name: d
+    type: HuggingfaceContainer
+    load_dataset_config: {data_name: a/b, split: test}
+    pre_process_data_config: {max_samples: 8, text_cols: [x]}
+"""
+    )
+    result = read_file(file, ["data_configs.d.max_samples=20", "data_configs.d.split=train"])
+    assert result.workflow is not None, result.diagnostics
+    config = result.workflow.data_configs["d"]
+    assert (config.max_samples, config.split) == (20, "train")
+
+
+def test_two_parts_that_disagree(read: Read) -> None:
+    flat, said = _flat(
+        read,
+        """
+        data_configs:
+          - name: d
+            type: HuggingfaceContainer
+            load_dataset_config: {data_name: a, split: test, max_samples: 9, trust_remote_code: true}
+            pre_process_data_config: {max_samples: 5, trust_remote_code: false}
+        """,
+    )
+    assert (flat["max_samples"], flat["trust_remote_code"]) == (5, True)
+    assert not said

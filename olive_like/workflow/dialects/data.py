@@ -98,6 +98,8 @@ class _Data:
         self.config = config
         self.report = report
         self.field = field
+        # What is flat and has no place comes from the command line: it replaces what the parts say.
+        self.set = {key for key in config if key not in config.keys_at} if config.keys_at else set()
 
     def translate(self) -> None:
         container = self._container()
@@ -151,11 +153,11 @@ class _Data:
         for old, new in names.items():
             if old not in part:
                 continue
-            if part[old] is None:
+            if part[old] is None or new in self.set:
                 take(part, old)
             elif new not in self.config:
                 part.move(old, self.config, new)
-            elif new in ("max_samples", "max_seq_len") and isinstance(part[old], int):
+            elif new in ("max_samples", "max_seq_len") and type(part[old]) is type(self.config[new]) is int:
                 self.config[new] = min(self.config[new], part[old])
                 take(part, old)
             elif self.config[new] == part[old] or new == "trust_remote_code":
