@@ -20,5 +20,9 @@ class Failure:
 
 @dataclass(frozen=True)
 class Success:
-    manifest: Mapping[str, Any]
+    """What a pass made: sealed by the worker, or small and yet to be sealed."""
+
     resources: Mapping[str, Any]
+    manifest: Mapping[str, Any] | None = None
+    artifact: Mapping[str, Any] | None = None
+    kept: bool = False  # the worker keeps something loaded that goes by the result's digest

@@ -13,8 +13,7 @@ from olive_like.redact import Redactor
 
 Listener = Callable[[dict[str, Any]], None]
 
-# What is said about a node while it runs; the others are said once.
-WHILE_RUNNING = ("progress", "metric", "note", "warning")
+_LARGE = 1 << 18
 
 
 class RunLog:
@@ -39,7 +38,8 @@ class RunLog:
         event: dict[str, Any] = {"time": time.time(), "event": kind}
         if node is not None:
             event["pass"] = node
-        event.update(self.redactor.data(values))
+        event.update(values)
+        event = self.redactor.data(event)
         self._events.write(_line(event))
         # A reader, or the next run after a crash, sees whole lines at once.
         self._events.flush()
@@ -50,7 +50,7 @@ class RunLog:
 
     def write(self, name: str, document: Mapping[str, Any]) -> None:
         """Write one of the run's JSON files as a whole."""
-        write_json(self.folder / name, self.redactor.data(document))
+        write_text(self.folder / name, self.redactor.json(document) + "\n")
 
     def log_path(self, node: str) -> Path:
         """Where what a pass prints goes."""
@@ -100,13 +100,21 @@ def _claim(descriptor: int, wait: bool) -> bool:
 
 
 def _line(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False) + "\n"
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str) + "\n"
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write a JSON file so that a reader sees the old one or the new one."""
+    text = json.dumps(document, ensure_ascii=False)
+    if len(text) < _LARGE:  # what nobody reads by eye is not laid out for the eye, which takes long
+        text = json.dumps(document, indent=1, ensure_ascii=False)
+    write_text(path, text + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old one or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
 
 

@@ -83,4 +83,4 @@ class Inline:
             sampler.stop()
             return Failure(told["message"], told["hint"], "" if told["known"] else told["traceback"], told["type"])
         self._memory.publish(str(job.output), manifest["digest"])
-        return Success(manifest, sampler.stop())
+        return Success(sampler.stop(), manifest)

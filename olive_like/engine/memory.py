@@ -40,8 +40,9 @@ class Memory:
         for name in [name for name in self._values if output in name]:
             del self._values[name]
 
-    def names(self) -> list[str]:
-        return list(self._values)
+    def keeps(self, output: str) -> bool:
+        """Whether something is kept under that path."""
+        return any(output in name for name in self._values)
 
     def _shrink(self) -> None:
         dropped = False

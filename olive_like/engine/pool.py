@@ -40,6 +40,7 @@ class Pool:
         count = max(1, launch.slots if jobs is None else min(launch.slots, jobs))
         self.launch = launch
         self.exclusive = False
+        self.publishing = 0  # results that are being put into the store
         self._redactor = redactor
         self.keep = memory // count
         self._slots = [Slot(index, _share(launch.devices, index, max(1, launch.slots))) for index in range(count)]
@@ -58,7 +59,7 @@ class Pool:
         if not self._queue or not self._free or self.exclusive:
             return None
         head = self._queue[0]
-        return None if head.alone and self.busy else head
+        return None if head.alone and (self.busy or self.publishing) else head
 
     def take(self) -> tuple[Waiting, Slot]:
         """Take the head of the queue and a slot, of several the one whose worker knows its input."""

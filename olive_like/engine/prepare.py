@@ -13,6 +13,7 @@ from olive_like.engine.execution import Execution
 from olive_like.engine.limits import Limits
 from olive_like.engine.runner import Finished, Order, carry_out
 from olive_like.errors import WorkflowError
+from olive_like.graph.model import Graph
 from olive_like.graph.plan import Plan, PlanNode, Status
 from olive_like.graph.planning import plan_workflow, system_of
 from olive_like.redact import Redactor
@@ -47,13 +48,14 @@ def execute(
     warnings: list[str],
     on_event: Callable[[dict[str, Any]], None] | None = None,
     cancel: CancelHandle | None = None,
+    graph: Graph | None = None,
 ) -> Finished:
-    """Plan and run a workflow."""
+    """Plan and run a workflow, or a graph that was made of it."""
     _check_request(workflow, request)
-    plan = plan_workflow(workflow, store, until=request.until, only=request.only)
+    plan = plan_workflow(workflow, store, until=request.until, only=request.only, graph=graph)
     lock = _read_lock(workflow, plan) if request.locked else None
     if plan.source is None and workflow.input_model is not None:
-        plan = _with_model(workflow, store, request)
+        plan = _with_model(workflow, store, request, graph)
     to_run = [node for node in plan.nodes.values() if node.status is not Status.HIT]
     launches = _launches(workflow, to_run or plan.nodes.values(), request)
     _check_needs(workflow, to_run, launches, request)
@@ -109,12 +111,12 @@ def _check_request(workflow: Workflow, request: Request) -> None:
         raise WorkflowError("only a workflow in a file can be locked")
 
 
-def _with_model(workflow: Workflow, store: Store, request: Request) -> Plan:
+def _with_model(workflow: Workflow, store: Store, request: Request, graph: Graph | None) -> Plan:
     """The input model is named, but not on this machine: bring it, and plan with what it is."""
     from olive_like.engine.download import download
 
     download(workflow)
-    plan = plan_workflow(workflow, store, until=request.until, only=request.only)
+    plan = plan_workflow(workflow, store, until=request.until, only=request.only, graph=graph)
     if plan.source is None:
         raise WorkflowError("the input model was downloaded, but is not to be found in the hub's cache")
     return plan

@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from olive_like.engine.answer import Failure, Success
 from olive_like.engine.cancel import CancelHandle
-from olive_like.engine.execution import Execution, NodeState, Outcome
+from olive_like.engine.execution import Execution, NodeState
 from olive_like.engine.limits import Limits
 from olive_like.engine.pool import Pool, Slot, Waiting, end_all
 from olive_like.engine.step import Step
-from olive_like.engine.worker_handle import StartFailed
+from olive_like.engine.worker_handle import StartFailed, WorkerHandle
 from olive_like.systems.base import Launch
 
+T = TypeVar("T")
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.005, 0.25
+_PUBLISHERS = 16  # results on their way to the disk at a time; they wait for it rather than compute
 
 
 @dataclass
@@ -39,6 +42,7 @@ class Scheduler:
         """Carry on until every node is settled."""
         self._wake = asyncio.Event()
         loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(_PUBLISHERS, thread_name_prefix="olive-like-publish"))
 
         def on_cancel() -> None:
             loop.call_soon_threadsafe(self._stop, self.cancel.reason)
@@ -136,44 +140,58 @@ class Scheduler:
         )
 
     async def _occupy(self, pool: Pool, slot: Slot, waiting: Waiting) -> None:
-        """Hold a slot for as long as the node's work takes."""
+        """Hold a slot for as long as the node's pass runs, and publish what it made after that."""
         state = self.execution.states[waiting.name]
+        step = Step(self.execution, state)
         try:
-            mine = await self._work(pool, slot, state)
+            answer = await self._run_here(pool, slot, step)
         finally:
             pool.give_back(slot)
             self._running -= 1
             self._running_memory -= waiting.memory
-        if not mine:
-            # Another run computes this very key: leave the slot to others and look again.
-            self._spawn(self._wait_for_other(state))
-
-    async def _work(self, pool: Pool, slot: Slot, state: NodeState) -> bool:
-        """Run the node's pass; False if another process is at it."""
-        step = Step(self.execution, state)
-        if not step.lock():
-            return False
+            self._wake.set()
+        if answer is None:
+            return
+        pool.publishing += 1
         try:
-            if self.execution.look_up(state):
-                return True
-            answer = await self._attempts(pool, slot, step)
-            if isinstance(answer, Success):
-                # What the file system takes long for happens beside the other passes.
-                answer = await asyncio.to_thread(step.publish, answer) or answer
-            if isinstance(answer, Failure):
-                step.fail(answer)
-            else:
-                step.finish()
-                if slot.worker is not None:
-                    slot.worker.made.add(str(answer.manifest["digest"]))
-        except asyncio.CancelledError:
-            step.discard()
-            raise
+            await self._settle(step, answer, slot.worker)
         finally:
+            pool.publishing -= 1
             step.unlock()
-        if state.outcome is Outcome.FAILED and self.limits.fail_fast:
-            self._stop(f"{state.name} failed, and the run was to stop at the first failure")
-        return True
+
+    async def _run_here(self, pool: Pool, slot: Slot, step: Step) -> Success | Failure | None:
+        """Run the node's pass; None if that is not needed, or another process is at it."""
+        if not step.lock():
+            # Leave the slot to others and look again when the other one is through.
+            self._spawn(self._wait_for_other(step.state))
+            return None
+        try:
+            if not self.execution.look_up(step.state):
+                return await self._attempts(pool, slot, step)
+        except BaseException:
+            step.discard()
+            step.unlock()
+            raise
+        step.unlock()
+        return None
+
+    async def _settle(self, step: Step, answer: Success | Failure, worker: WorkerHandle | None) -> None:
+        """Keep the result. What the disk takes its time for happens beside other passes."""
+        failure: Failure | None
+        if isinstance(answer, Failure):
+            failure = answer
+        else:
+            failure = await _uncancelled(asyncio.to_thread(step.publish, answer))
+        if failure is not None:
+            step.fail(failure)
+            if self.limits.fail_fast:
+                self._stop(f"{step.state.name} failed, and the run was to stop at the first failure")
+            return
+        output, digest = step.finish()
+        if worker is not None:
+            worker.made.add(digest)
+            if isinstance(answer, Success) and answer.kept:
+                worker.tell_made(output, digest)
 
     async def _attempts(self, pool: Pool, slot: Slot, step: Step) -> Success | Failure:
         """Try until there is an answer that another worker would give as well."""
@@ -204,3 +222,13 @@ class Scheduler:
         step.unlock()
         if not self.execution.look_up(state):
             self._enqueue(state)
+
+
+async def _uncancelled(work: Coroutine[Any, Any, T]) -> T:
+    """Finish what takes but a moment, also if the run is told to stop meanwhile: a result is a result."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from olive_like.artifacts import Dataset, Metrics
+from olive_like.artifacts import Dataset, Metrics, from_json
 from olive_like.engine.answer import Failure, Success
 from olive_like.engine.execution import Cause, Execution, NodeState, closure
 from olive_like.engine.job import Job, target_of
@@ -17,7 +17,7 @@ from olive_like.engine.repro import write_bundle
 from olive_like.errors import OliveLikeError, PassError
 from olive_like.graph import keys
 from olive_like.graph.model import SOURCE
-from olive_like.store import Manifest, Record
+from olive_like.store import Manifest, Record, seal
 from olive_like.systems.base import Launch
 
 
@@ -91,11 +91,11 @@ class Step:
         """Put what the worker sealed into the store; a failure if that cannot be."""
         state, execution = self.state, self.execution
         assert self._job is not None
-        manifest = Manifest.from_json(answer.manifest)
-        state.made_bytes = manifest.size
         state.seconds = float(answer.resources["seconds"])
         state.peak_rss = int(answer.resources["peak_rss_bytes"])
         try:
+            manifest = self._manifest(answer)
+            state.made_bytes = manifest.size
             self._check_files()
             if manifest.kind == Metrics.kind:
                 state.metrics.update(execution.log.redactor.data(read_metrics(self._job.output)))
@@ -106,11 +106,13 @@ class Step:
             return Failure(error.message, error.hint)
         return None
 
-    def finish(self) -> None:
-        """Tell that it ran."""
+    def finish(self) -> tuple[Path, str]:
+        """Tell that it ran; where the result was made, and its digest."""
         assert self.state.artifact is not None
-        self._job = None
+        assert self._job is not None
+        output, self._job = self._job.output, None
         self.execution.ran(self.state, self.state.artifact)
+        return output, str(self.state.artifact.digest)
 
     def fail(self, failure: Failure) -> None:
         """Tell that it failed, with all that helps to find out why."""
@@ -135,6 +137,15 @@ class Step:
         if self._job is not None:
             self.execution.store.discard(self._job.output)
             self._job = None
+
+    def _manifest(self, answer: Success) -> Manifest:
+        if answer.manifest is not None:
+            return Manifest.from_json(answer.manifest)
+        assert answer.artifact is not None
+        assert self._job is not None
+        made = from_json(answer.artifact)
+        refs = {name: str(ref.digest) for name, ref in made.refs.items()}
+        return seal(self._job.output, made.kind, made.attributes, refs)
 
     def _record(self, answer: Success) -> Record:
         state, execution = self.state, self.execution

@@ -16,7 +16,11 @@ from typing import TYPE_CHECKING, Any
 # Looking for pydantic plug-ins among everything that is installed costs more than the rest of the start.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
+_SMALL, _FEW = 1 << 20, 16
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from olive_like.artifacts import Artifact
     from olive_like.engine.channel import Channel
     from olive_like.engine.job import Job
@@ -46,6 +50,8 @@ def main(arguments: list[str]) -> int:
             sys.path.extend(path for path in message["path"] if path not in sys.path)
         elif message["do"] == "run":
             worker.run(message["job"])
+        elif message["do"] == "made":
+            worker.made(message["output"], message["digest"])
         else:
             break
     _leave()
@@ -99,6 +105,8 @@ class Worker:
         self._channel.send({**answer, "rank": self.rank, "resources": resources})
 
     def _work(self, job: Job) -> dict[str, Any]:
+        from olive_like.artifacts import to_json
+
         artifact = run_pass(job, self._emit, self._memory.get, self.rank, self.world_size)
         if self.rank != 0:
             return {"event": "done"}
@@ -107,9 +115,16 @@ class Worker:
             self._channel.send({"event": "applied", "rank": 0})
             if self._channel.receive() != {"do": "seal"}:
                 raise SystemExit("the engine hung up")
+        if is_small(artifact.path):
+            # The engine seals it beside the next pass: the disk takes longer than anything else here.
+            return {"event": "done", "artifact": to_json(artifact), "kept": self._memory.keeps(str(job.output))}
         manifest = seal_result(artifact)
         self._memory.publish(str(job.output), manifest["digest"])
         return {"event": "done", "manifest": manifest}
+
+    def made(self, output: str, digest: str) -> None:
+        """The engine has sealed what an earlier job made."""
+        self._memory.publish(output, digest)
 
     def _emit(self, kind: str, values: Any) -> None:
         if self.rank == 0:
@@ -131,6 +146,18 @@ def seal_result(artifact: Artifact) -> dict[str, Any]:
 
     refs = {name: str(ref.digest) for name, ref in artifact.refs.items()}
     return seal(artifact.path, artifact.kind, artifact.attributes, refs).to_json()
+
+
+def is_small(folder: Path) -> bool:
+    """Whether a result is so small that hashing it is nothing."""
+    size = count = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            size += os.lstat(os.path.join(place, name)).st_size
+            count += 1
+            if size > _SMALL or count > _FEW:
+                return False
+    return True
 
 
 def failure(error: BaseException) -> dict[str, Any]:

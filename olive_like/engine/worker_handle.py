@@ -77,6 +77,7 @@ class WorkerHandle:
     _lines: list[_Line] = field(default_factory=list)
     _log: LogPipe | None = None
     _peak: int = 0
+    _oom_kills: int = 0  # on this machine, a moment ago
 
     @property
     def reusable(self) -> bool:
@@ -87,6 +88,7 @@ class WorkerHandle:
         """Start the process and connect to it; what a launcher says meanwhile goes to the first pass's log."""
         self._log = LogPipe(self.redactor)
         self._log.open(log)
+        self._oom_kills = _oom_kills()
         try:
             if self.launch.command:
                 await self._start_launched(self._log)
@@ -106,7 +108,6 @@ class WorkerHandle:
         assert self._log is not None
         self._log.open(log)
         self._peak = 0
-        oom_kills = _oom_kills()
         try:
             return await self._run(job, on_event, timeout)
         except _Failed as failed:
@@ -114,7 +115,7 @@ class WorkerHandle:
                 await self.end()
             return failed.failure
         except _Lost as lost:
-            return await self._explain_loss(lost.line, oom_kills)
+            return await self._explain_loss(lost.line)
         except TimeoutError:
             await self.end()
             return self._explain_timeout(timeout)
@@ -124,6 +125,11 @@ class WorkerHandle:
         finally:
             if self._log is not None:  # of a worker that was ended it is closed
                 self._log.finish()
+
+    def tell_made(self, output: Path, digest: str) -> None:
+        """What it keeps loaded of a result is from now on known by the result's digest."""
+        if self.reusable and self._lines:
+            self._lines[0].writer.write(encode({"do": "made", "output": str(output), "digest": digest}))
 
     async def stop(self) -> None:
         """End an idle worker: it is told so, and has a moment."""
@@ -255,18 +261,24 @@ class WorkerHandle:
                     line.pid = message["pid"]
                 case "beat":
                     self._peak = max(self._peak, message["rss_bytes"])
+                    self._oom_kills = _oom_kills()
                 case "applied":
                     if others is not None:
                         await others
                     await line.send({"do": "seal"})
                 case "done":
-                    return Success(message.get("manifest", {}), message["resources"])
+                    return Success(
+                        message["resources"],
+                        message.get("manifest"),
+                        message.get("artifact"),
+                        message.get("kept", False),
+                    )
                 case "failed":
                     raise _Failed(_failure(message, self.launch.ranks))
                 case kind:
                     on_event(kind, message)
 
-    async def _explain_loss(self, line: _Line, oom_kills: int) -> Failure:
+    async def _explain_loss(self, line: _Line) -> Failure:
         """The worker hung up in the middle of a pass: say how it ended."""
         assert self._process is not None
         # A launcher may take a moment to notice that a rank of its died.
@@ -275,7 +287,7 @@ class WorkerHandle:
         who = f"rank {line.rank} (pid {line.pid})" if self.launch.ranks > 1 else f"the worker (pid {line.pid})"
         seen = f"; it had {self._peak / 2**30:.1f} GiB when last heard of" if self._peak else ""
         if code == -signal.SIGKILL:
-            cause = "was killed for memory" if _oom_kills() > oom_kills else "was killed (SIGKILL)"
+            cause = "was killed for memory" if _oom_kills() > self._oom_kills else "was killed (SIGKILL)"
             hint = "Systems do this when memory runs out: try smaller batches, a shorter sequence, or fewer jobs."
             return Failure(f"{who} {cause}{seen}", hint, lost=True)
         if code is not None and code < 0:

@@ -89,4 +89,12 @@ def test_the_redactor() -> None:
     assert redactor.text("git+https://me:pw@host/x ssh://host:22") == "git+https://***:***@host/x ssh://host:22"
     assert redactor.data({"secret-one": ["secret-one", 1, None]}) == {"${A_TOKEN}": ["${A_TOKEN}", 1, None]}
     assert redactor.raw(b"\xff secret-one \xfe") == b"\xff ${A_TOKEN} \xfe"
+    number = Redactor({"ACCOUNT_KEY": "12345678"})
+    assert json.loads(number.json({"size": 123456789, "say": "12345678"})) == {
+        "size": 123456789,
+        "say": "${ACCOUNT_KEY}",
+    }
+    quoted = Redactor({"ODD_SECRET": 'a"b\\c\nd-é-long'})
+    assert json.loads(quoted.json(['a"b\\c\nd-é-long'])) == ["${ODD_SECRET}"]
+    assert quoted.data({"x": 'a"b\\c\nd-é-long'}) == {"x": "${ODD_SECRET}"}
     assert restore({"x": ["${A_TOKEN}"]}, {"A_TOKEN": "secret-one"}) == {"x": ["secret-one"]}
