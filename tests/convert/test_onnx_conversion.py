@@ -9,9 +9,12 @@ import numpy as np
 import onnx
 import pytest
 
+from olive_like.errors import PassError
+from olive_like.passes.base import Context
 from olive_like.passes.convert.onnx_conversion import OnnxConversion
+from olive_like.passes.convert.optimum_conversion import OptimumConversion
 from tests import tiny_models
-from tests.convert.helpers import Events, convert
+from tests.convert.helpers import Events, convert, tiny_adapter
 
 pytestmark = pytest.mark.heavy
 
@@ -94,3 +97,25 @@ def test_an_old_opset_is_left_to_torchscript(tmp_path: Path) -> None:
 
 def test_torchscript_beyond_its_newest_opset_is_a_problem() -> None:
     assert OnnxConversion.problems(OnnxConversion.Config(use_dynamo_exporter=False, target_opset=21), [])
+
+
+def test_optimum_conversion_takes_parts(tmp_path: Path) -> None:
+    model = tiny_models.tiny_t5(tmp_path / "in")
+    (tmp_path / "out").mkdir()
+    config = OptimumConversion.Config(target_opset=18, components=["decoder"])
+    context = Context(output=tmp_path / "out", scratch=tmp_path / "scratch")
+    result = OptimumConversion().apply([model], config, context)
+    assert [path.name for path in result.path.glob("*.onnx")] == ["decoder_model.onnx"]
+    with pytest.raises(PassError, match="has no part vision"):
+        OptimumConversion().apply([model], OptimumConversion.Config(components=["vision"]), context)
+    assert OptimumConversion.problems(OptimumConversion.Config(extra_args={"monolith": True}), [])
+
+
+def test_an_adapter_merged_or_kept_apart(tmp_path: Path) -> None:
+    adapter = tiny_adapter(tiny_models.tiny_llama(tmp_path / "in"), tmp_path / "adapter")
+    merged = convert(adapter, tmp_path / "merged", verify="fail")
+    apart = convert(adapter, tmp_path / "apart", verify="fail", merge_adapter_weights=False)
+    names = [{t.name for t in onnx.load(result.file).graph.initializer} for result in (merged, apart)]
+    assert not any("lora" in name for name in names[0])
+    assert sum("lora" in name for name in names[1]) == 8
+    assert merged.attributes["verified"]["greedy_tokens"] == apart.attributes["verified"]["greedy_tokens"] == 1.0

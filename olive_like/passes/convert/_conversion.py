@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from olive_like.artifacts import Adapter, HfModel, OnnxModel, PyTorchModel
+from olive_like.errors import PassError
 from olive_like.passes._models import load_model, task_for, torch_dtype
 from olive_like.passes._onnx_files import finish, save_ir
 from olive_like.passes._user_script import load_script
@@ -23,9 +24,11 @@ from olive_like.passes.convert._single import single_part
 _BESIDE = 128 << 20  # from here on, weights stand beside the graph: passes that change none need not read them
 
 
-def convert(source: HfModel | Adapter | PyTorchModel, config: Any, context: Context) -> OnnxModel:
-    """Load, export, save, describe, compare."""
-    model, parts, attributes = _prepared(source, config, config.device or context.device)
+def convert(
+    source: HfModel | Adapter | PyTorchModel, config: Any, context: Context, only: list[str] | None = None
+) -> OnnxModel:
+    """Load, export, save, describe, compare; `only` names the graphs to export of a model of several."""
+    model, parts, attributes = _prepared(source, config, config.device or context.device, only)
     for part in parts:
         graph = export(part, config.target_opset, config.use_dynamo_exporter, config.optimize, context)
         _save(graph, part, len(parts), config, context)
@@ -38,7 +41,7 @@ def convert(source: HfModel | Adapter | PyTorchModel, config: Any, context: Cont
 
 
 def _prepared(
-    source: HfModel | Adapter | PyTorchModel, config: Any, device: str
+    source: HfModel | Adapter | PyTorchModel, config: Any, device: str, only: list[str] | None
 ) -> tuple[Any, list[Part], dict[str, Any]]:
     """The model in memory, its graphs-to-be, and what is known of them."""
     task = source.attributes.get("task", "custom") if isinstance(source, PyTorchModel) else task_for(source)
@@ -58,6 +61,12 @@ def _prepared(
         parts = [scripted_part(model, script, source, dtype if config.torch_dtype else None)]
     else:
         parts = _parts(model, task, dtype, config)
+    if only is not None:
+        known = [part.name for part in parts]
+        unknown = [name for name in only if name not in known]
+        if unknown:
+            raise PassError(f"the model has no part {', '.join(unknown)}", f"It has: {', '.join(known)}.")
+        parts = [part for part in parts if part.name in only]
     return model, parts, _attributes(parts, model, task, dtype)
 
 
