@@ -68,7 +68,7 @@ def test_everything_excluded(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["OnnxStaticQuantization", "OnnxGptq"])
 def test_calibration_sets(tmp_path: Path, name: str) -> None:
     model = _dense(tmp_path / "in", random(64, 64))
-    with pytest.raises(PassError, match="has no rows|set is empty"):
+    with pytest.raises(PassError, match="has no rows"):
         run_pass(name, model, data_config={"rows": []})
     with pytest.raises(PassError, match=r"shape \[1, 3\] for the input 'x'"):
         run_pass(name, model, data_config={"rows": [{"x": [1.0, 2.0, 3.0]}]})
