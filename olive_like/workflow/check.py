@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from olive_like.diagnostics.nearest import did_you_mean, nearest
 from olive_like.workflow.environment import expand_settings
-from olive_like.workflow.located import Loc
+from olive_like.workflow.located import Loc, plain
 from olive_like.workflow.problems import Problems, shown
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}\Z")
@@ -53,17 +53,29 @@ class Sections:
         self, model: type[BaseModel], settings: Any, loc: Loc, extra_names: Iterable[str] = ()
     ) -> Any:  # the model, or None after noting what is wrong
         """Validate settings against a model, with environment variables expanded where its fields allow it."""
-        settings = self.expanded(model, settings, loc)
+        settings = self.expanded(model, plain(settings), loc)
         try:
             return model.model_validate(settings, context={"base_dir": self.base_dir})
         except ValidationError as error:
-            self.problems.add_validation(error, loc, model, settings, extra_names)
+            from olive_like.workflow.validation import explained
+
+            for found in explained(error, model, settings, extra_names):
+                self.problems.add(found.code, found.message, self.place(loc, found.path), found.hint, key=found.at_key)
             return None
+
+    def place(self, loc: Loc, path: Loc) -> Loc:
+        """Where a setting of an entry is written: beside its type, or under `config`."""
+        entry: Any = self.tree
+        for part in loc:
+            entry = entry[part]
+        inner = entry.get("config") if isinstance(entry, dict) else None
+        nested = bool(path) and isinstance(inner, dict) and path[0] in inner
+        return (*loc, "config", *path) if nested else (*loc, *path)
 
     def expanded(self, model: type[BaseModel], settings: Any, loc: Loc) -> Any:
         def unset(key: str, name: str) -> None:
-            message = f"the environment variable {name} is not set"
-            self.problems.add("OL013", message, (*loc, key), f"Set it, or write a default: `${{{name}:-default}}`.")
+            hint = f"Set it, or write a default: `${{{name}:-default}}`."
+            self.problems.add("OL013", f"the environment variable {name} is not set", self.place(loc, (key,)), hint)
 
         return expand_settings(model, settings, unset)
 
@@ -202,6 +214,10 @@ class Sections:
             return
         for name, item in (self.mapping(value, (section,)) or {}).items():
             self.check_name(name, (section, name))
+            other = item.get("name") if isinstance(item, dict) else None
+            if other is not None and other != name:
+                message = f"the entry {name!r} calls itself {shown(other)}"
+                self.problems.add("OL106", message, (section, name, "name"), "Leave out its `name`.")
             yield name, item, (section, name)
 
     def _systems(self) -> None:

@@ -170,9 +170,18 @@ def _config(
             try:
                 cls.Config.model_validate(trial, context=context)
             except ValidationError as error:
-                place = _place(sections, loc, path, index)
-                sections.problems.add_validation(error, (), cls.Config, trial, RESERVED, only=path, shown_at=place)
+                _report_candidate(sections, error, cls, trial, path, _place(sections, loc, path, index))
     return None if unusable else result
+
+
+def _report_candidate(
+    sections: Sections, error: ValidationError, cls: type[Pass], trial: Any, path: Loc, place: Loc
+) -> None:
+    from olive_like.workflow.validation import explained
+
+    for found in explained(error, cls.Config, trial, RESERVED):
+        if found.path[: len(path)] == path:
+            sections.problems.add(found.code, found.message, place, found.hint)
 
 
 def _report(
@@ -194,17 +203,12 @@ def _report(
 
 
 def _place(sections: Sections, loc: Loc, path: Loc, candidate: int | None = None) -> Loc:
-    """Where a setting is written: beside the type, or under `config`; of a space the place of one candidate."""
-    entry: Any = sections.tree
-    for part in loc:
-        entry = entry[part]
-    inner = entry.get("config")
-    if path and isinstance(inner, dict) and path[0] in inner:
-        loc, entry = (*loc, "config"), inner
-    place = (*loc, *path)
+    """Where a setting is written; of a space the place of one candidate."""
+    place = sections.place(loc, path)
     if candidate is None:
         return place
-    for part in path:
+    entry: Any = sections.tree
+    for part in place:
         entry = entry[part]
     values = next((key for key in CANDIDATE_KEYS if isinstance(entry.get(key), (list, tuple))), None)
     return (*place, values, candidate) if values else place

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from olive_like.diagnostics import Diagnostic, Severity
 from olive_like.diagnostics.codes import problem
 from olive_like.workflow.located import Loc, find_mark
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel, ValidationError
 
 
 class Problems:
@@ -37,28 +34,6 @@ class Problems:
                 field=dotted(loc),
             )
         )
-
-    def add_validation(
-        self,
-        error: ValidationError,
-        loc: Loc,
-        model: type[BaseModel],
-        value: Any,
-        extra_names: Iterable[str] = (),
-        only: Loc | None = None,
-        shown_at: Loc | None = None,
-    ) -> None:
-        """Note what pydantic found in `value`, which stands at `loc`.
-
-        `only` keeps the problems below one path of the value, and `shown_at` is where they are shown.
-        """
-        from olive_like.workflow.validation import explained
-
-        for found in explained(error, model, value, extra_names):
-            if only is not None and found.path[: len(only)] != only:
-                continue
-            place = shown_at if shown_at is not None else (*loc, *found.path)
-            self.add(found.code, found.message, place, found.hint, key=found.at_key)
 
     @property
     def errors(self) -> list[Diagnostic]:

@@ -31,7 +31,7 @@ class Constraint(_Model):
 class SearchStrategy(_Model):
     """How the settings that are left open are tried."""
 
-    sampler: Literal["grid", "random", "tpe"] = Field("tpe", description="How the next candidate is chosen.")
+    sampler: Literal["grid", "random", "tpe", "nsga2"] = Field("tpe", description="How the next candidate is chosen.")
     max_samples: int | None = Field(None, ge=1, description="Most candidates tried; default: all of a grid, else 20.")
     max_time: float | None = Field(None, gt=0, description="Seconds after which no new candidate is begun.")
     seed: int | None = Field(None, ge=0, description="Seed of the sampler; default: the workflow's.")
