@@ -24,4 +24,4 @@ class SmoothQuant(CalibratedPass):
     def run(self, model: HfModel, config: Config, context: Context) -> HfModel:
         from olive_like.passes.quantize import _smooth
 
-        return _smooth.run(model, config, context)
+        return _smooth.smooth(model, config, context)
