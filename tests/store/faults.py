@@ -11,8 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from olive_like.artifacts import Artifact
 from olive_like.errors import StoreError
-from olive_like.store import files
+from olive_like.store import Record, files, seal
+from tests.store.helpers import KEY, Cache, fill, read
 
 # What removes or reads is not what a full disk refuses.
 CREATES = {"mkdir", "open", "write", "fsync", "fsync_folder", "rename", "copy", "begin", "commit"}
@@ -59,6 +61,8 @@ def _work(work: Callable[[], None], hook: Callable[[int, str], None], pipe: int)
     kind, text = "done", ""
     try:
         work()
+    except PassFailed:
+        kind = "pass failed"
     except StoreError as error:
         kind, text = "refused", error.message
     except BaseException:  # noqa: BLE001 - it is handed to the parent
@@ -89,6 +93,47 @@ def fail_at(n: int, code: int, for_ever: bool) -> Callable[[int, str], None]:
             raise OSError(code, os.strerror(code))
 
     return hook
+
+
+GOOD = {"a.bin": b"first", "sub/b.bin": b"second"}
+
+
+class PassFailed(Exception):
+    """The pass itself could not write its output: not the store's affair."""
+
+
+def publish(root: Path) -> None:
+    """What a run does for one pass, as carefully as a run does it."""
+    with Cache(root) as cache, cache.lock(KEY):
+        staging = cache.staging(KEY)
+        try:
+            try:
+                fill(staging, GOOD)
+            except OSError as error:
+                raise PassFailed from error
+            manifest = seal(staging, "null", {"n": 1}, {})
+            cache.commit(KEY, staging, manifest, Record(KEY, workflow="w", node="n"))
+        finally:
+            if staging.exists():
+                cache.discard(staging)
+
+
+def check_sound(root: Path) -> None:
+    """The entry is whole or absent; after one more run it is there; no trace of the accident remains."""
+    with Cache(root) as cache:
+        first = cache.fetch(KEY)
+        assert first is None or read(first) == GOOD
+    publish(root)
+    with Cache(root) as cache:
+        artifact = cache.fetch(KEY)
+        assert isinstance(artifact, Artifact)
+        assert read(artifact) == GOOD
+        assert cache.warnings == []
+        assert cache.verify().ok
+        assert cache.gc(older_than=10**9).removed == []
+    assert leftovers(root) == []
+    assert list((root / "locks").glob("key-*")) == []
+    assert [path.name for path in (root / "objects").glob("*/.*")] == []
 
 
 ERRNOS = [errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EACCES]

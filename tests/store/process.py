@@ -82,6 +82,5 @@ def stuff(root: Path, size: str) -> None:
 
 
 if __name__ == "__main__":
-    {"compute": compute, "hold": hold, "use": use, "collect": collect, "stuff": stuff}[sys.argv[1]](
-        Path(sys.argv[2]), sys.argv[3]
-    )
+    parts = {"compute": compute, "hold": hold, "use": use, "collect": collect, "stuff": stuff}
+    parts[sys.argv[1]](Path(sys.argv[2]), sys.argv[3])

@@ -9,26 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from olive_like.artifacts import Artifact
-from olive_like.store import Record, seal
-from tests.store.faults import ERRNOS, count_calls, fail_at, in_child, kill_at, leftovers
-from tests.store.helpers import KEY, Cache, fill, produce, read
+from tests.store.faults import ERRNOS, check_sound, count_calls, fail_at, in_child, kill_at, leftovers, publish
+from tests.store.helpers import KEY, Cache, fill, produce
 
 OTHER = "cd" * 32
-GOOD = {"a.bin": b"first", "sub/b.bin": b"second"}
-
-
-def publish(root: Path) -> None:
-    """What a run does for one pass, as carefully as a run does it."""
-    with Cache(root) as cache, cache.lock(KEY):
-        staging = cache.staging(KEY)
-        try:
-            fill(staging, GOOD)
-            manifest = seal(staging, "null", {"n": 1}, {})
-            cache.commit(KEY, staging, manifest, Record(KEY, workflow="w", node="n"))
-        finally:
-            if staging.exists():
-                cache.discard(staging)
 
 
 def fetch(root: Path) -> None:
@@ -97,8 +81,8 @@ IDS = [f"{before.__name__}-{work.__name__}" for before, work in SCENES]
 class Scene:
     """A folder as it was before, as often as one likes."""
 
-    def __init__(self, tmp_path: Path, before: Callable[[Path], None]) -> None:
-        self._template, self.root = tmp_path / "template", tmp_path / "cache"
+    def __init__(self, quick_folder: Path, before: Callable[[Path], None]) -> None:
+        self._template, self.root = quick_folder / "template", quick_folder / "cache"
         before(self._template)
 
     def reset(self) -> Path:
@@ -108,27 +92,9 @@ class Scene:
         return self.root
 
 
-def check_sound(root: Path) -> None:
-    """The entry is whole or absent; after one more run it is there; no trace of the accident remains."""
-    with Cache(root) as cache:
-        first = cache.fetch(KEY)
-        assert first is None or read(first) == GOOD
-    publish(root)
-    with Cache(root) as cache:
-        artifact = cache.fetch(KEY)
-        assert isinstance(artifact, Artifact)
-        assert read(artifact) == GOOD
-        assert cache.warnings == []
-        assert cache.verify().ok
-        assert cache.gc(older_than=10**9).removed == []
-    assert leftovers(root) == []
-    assert list((root / "locks").glob("key-*")) == []
-    assert [path.name for path in (root / "objects").glob("*/.*")] == []
-
-
 @pytest.mark.parametrize(("before", "work"), SCENES, ids=IDS)
-def test_killed_at_every_call(tmp_path: Path, before: Callable[[Path], None], work: Callable[[Path], None]) -> None:
-    scene = Scene(tmp_path, before)
+def test_killed_at_every_call(quick_folder: Path, before: Callable[[Path], None], work: Callable[[Path], None]) -> None:
+    scene = Scene(quick_folder, before)
     calls = count_calls(lambda: work(scene.reset()))
     assert calls >= 2
     for n in range(1, calls + 1):
@@ -149,9 +115,9 @@ FAILURES = [(*SCENES[0], code) for code in ERRNOS] + [(*scene, errno.EIO) for sc
     ids=[f"{b.__name__}-{w.__name__}-{errno.errorcode[c]}" for b, w, c in FAILURES],
 )
 def test_failing_at_every_call(
-    tmp_path: Path, before: Callable[[Path], None], work: Callable[[Path], None], code: int, for_ever: bool
+    quick_folder: Path, before: Callable[[Path], None], work: Callable[[Path], None], code: int, for_ever: bool
 ) -> None:
-    scene = Scene(tmp_path, before)
+    scene = Scene(quick_folder, before)
     calls = count_calls(lambda: work(scene.reset()))
     refused = 0
     for n in range(1, calls + 1):
@@ -169,8 +135,8 @@ def test_failing_at_every_call(
     assert refused > 0 or work is verify
 
 
-def test_the_message_names_path_bytes_and_a_way_out(tmp_path: Path) -> None:
-    root = tmp_path / "cache"
+def test_the_message_names_path_bytes_and_a_way_out(quick_folder: Path) -> None:
+    root = quick_folder / "cache"
     publish(root)
     messages = []
     calls = count_calls(lambda: produce(Cache(root), OTHER, {"big": b"x" * 12345}) and None)

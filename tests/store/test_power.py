@@ -64,8 +64,8 @@ def _check(root: Path, heal: bool) -> bool:
     return found is not None
 
 
-def test_whatever_was_not_synced_is_lost(tmp_path: Path) -> None:
-    root, wreck, index = tmp_path / "cache", tmp_path / "wreck", tmp_path / "index"
+def test_whatever_was_not_synced_is_lost(quick_folder: Path) -> None:
+    root, wreck, index = quick_folder / "cache", quick_folder / "wreck", quick_folder / "index"
     disk = Disk(root)
     committed, moments = False, 0
 
@@ -85,8 +85,8 @@ def test_whatever_was_not_synced_is_lost(tmp_path: Path) -> None:
         files.hook = hook
 
     # The index as it will be after the commit: taken from a run of its own.
-    _publish(tmp_path / "other")
-    shutil.copy(tmp_path / "other" / "index.sqlite", index)
+    _publish(quick_folder / "other")
+    shutil.copy(quick_folder / "other" / "index.sqlite", index)
     files.hook = hook
     _publish(root)
     files.hook = None
@@ -102,9 +102,9 @@ def test_whatever_was_not_synced_is_lost(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("omitted", ["sync_folder", "sync_file"])
-def test_the_replay_notices_a_missing_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, omitted: str) -> None:
+def test_the_replay_notices_a_missing_sync(quick_folder: Path, monkeypatch: pytest.MonkeyPatch, omitted: str) -> None:
     """The test above can fail: without the folder's fsync the artifact is lost, without the files' it is zeros."""
-    root, wreck = tmp_path / "cache", tmp_path / "wreck"
+    root, wreck = quick_folder / "cache", quick_folder / "wreck"
     monkeypatch.setattr(f"olive_like.store.files.{omitted}", lambda *_: None)
     disk = Disk(root)
     files.hook = disk.hook
