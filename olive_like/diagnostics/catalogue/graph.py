@@ -10,12 +10,6 @@ CODES: dict[str, Code] = {
         "passes:\n  lora: {type: LoRA}\n  onnx: {type: OnnxConversion, input: lra}",
         "Name one of the workflow's passes. Without `input`, a pass follows the one written above it.",
     ),
-    "OL202": Code(
-        "a data set, system or evaluator that is not there",
-        "A pass names a data set, a system or an evaluator that the workflow does not define.",
-        "passes:\n  lora: {type: LoRA, train_data_config: chats}   # and no data set of that name",
-        "Define it under `data_configs`, `systems` or `evaluators`, or correct the name.",
-    ),
     "OL203": Code(
         "an input of the wrong kind",
         "Every pass takes artifacts of certain kinds and makes one of a certain kind. The pass before this one makes "
@@ -43,12 +37,6 @@ CODES: dict[str, Code] = {
         "Use it, or take it out.",
         Severity.WARNING,
     ),
-    "OL207": Code(
-        "an output that is not there",
-        "`outputs` names a pass that the workflow does not have.",
-        "outputs: {model: int9}",
-        "Name one of the workflow's passes.",
-    ),
     "OL208": Code(
         "no input model",
         "The first pass needs a model to start from, and the workflow names none.",
@@ -60,11 +48,5 @@ CODES: dict[str, Code] = {
         "Each setting is fine alone; together, or with this kind of input, the pass cannot work.",
         "",
         "The message says which settings, and what would work.",
-    ),
-    "OL210": Code(
-        "a data set that must be named",
-        "The pass needs a data set and none is named; where a workflow has exactly one, it is taken without asking.",
-        "passes:\n  lora: {type: LoRA}   # and no data_configs",
-        "Add a data set under `data_configs`, or name one with the setting that the message names.",
     ),
 }
