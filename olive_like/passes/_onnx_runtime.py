@@ -39,6 +39,12 @@ _NUMPY: dict[str, Any] = {
 ORT_ERRORS: tuple[type[Exception], ...] = tuple(
     kind for kind in vars(ort_state).values() if isinstance(kind, type) and issubclass(kind, Exception)
 )
+# What the runtime's messages tell its own developers: codes, paths, and C++ signatures with their line.
+_NOISE = (
+    re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : "),
+    re.compile(r"Load model from \S+ failed:"),
+    re.compile(r"/onnxruntime_src/\S+:\d+ .*?\)(?: const)? (?=[A-Z\[])"),
+)
 _PAST = re.compile(r"^past")
 _UNKNOWN_AXIS = 8
 
@@ -70,7 +76,9 @@ def open_session(
 
 def _first_line(error: BaseException) -> str:
     text = str(error).strip().splitlines()[0]
-    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
+    for noise in _NOISE:
+        text = noise.sub("", text)
+    return text
 
 
 def _hint(text: str) -> str:
@@ -78,7 +86,7 @@ def _hint(text: str) -> str:
         return "The graph has an op that this onnxruntime does not have: register its library, or export without it."
     if "Could not find an implementation" in text:
         return "No kernel for this op and type on this device: try another `torch_dtype` or a lower `target_opset`."
-    if "opset" in text:
+    if "opset" in text.lower():
         return "Export with a lower `target_opset`, or take a newer onnxruntime."
     return ""
 
@@ -149,7 +157,8 @@ def make_feeds(
     for value in io["inputs"]:
         name, dtype = value["name"], _NUMPY[value["dtype"]]
         sizes = [shape.size(axis, position) for position, axis in enumerate(value["shape"] or [])]
-        feeds[name] = past[name] if past and name in past else _fill(name, sizes, dtype, shape, random, vocabulary)
+        given = past[name] if past and name in past else _fill(name, sizes, dtype, shape, random, vocabulary)
+        feeds[name] = np.asarray(given)  # of no axes, numpy makes scalars, which onnxruntime does not take
     return feeds
 
 
