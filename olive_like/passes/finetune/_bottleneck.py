@@ -29,6 +29,12 @@ class Bottlenecked(torch.nn.Module):
         torch.nn.init.zeros_(self.up.weight)
         torch.nn.init.zeros_(self.up.bias)
 
+    @property
+    def weight(self) -> torch.Tensor:
+        """The layer's: some models ask it for its type."""
+        weight: torch.Tensor = self.layer.weight
+        return weight
+
     def forward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         hidden: torch.Tensor = self.layer(*args, **kwargs)
         inner = self.down(

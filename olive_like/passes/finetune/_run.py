@@ -318,11 +318,7 @@ class Training:
         return folder
 
     def _finish(self, trainer: OliveTrainer, model: Any, initial: Path | None) -> Artifact:
-        history = [
-            {k: v for k, v in entry.items() if not k.endswith(("runtime", "per_second"))}
-            for entry in trainer.state.log_history
-            if "train_runtime" not in entry
-        ]
+        history = trainer.history()
         losses = [entry["loss"] for entry in history if "loss" in entry]
         evals = [entry for entry in history if "eval_loss" in entry]
         context = self.context

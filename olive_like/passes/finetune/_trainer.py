@@ -12,6 +12,7 @@ import psutil
 import torch
 from torch.utils.data import Sampler
 from transformers import Trainer, TrainerCallback
+from transformers.trainer_callback import ExportableState
 
 from olive_like.errors import PassError
 from olive_like.passes.base import Context
@@ -48,6 +49,30 @@ class EpochOrder(Sampler[int]):
         return iter([i for batch in [*mixed, *short] for i in batch])
 
 
+class StepLosses(TrainerCallback, ExportableState):
+    """The loss of every step, kept in checkpoints: the history of a resumed run is that of an undisturbed one."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self._step: Any = 0.0
+
+    def add(self, loss: torch.Tensor) -> None:
+        """One batch's share of the step's loss."""
+        self._step = self._step + loss
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.losses.append(self._step)
+        self._step = 0.0
+
+    def mean(self, start: int, stop: int) -> float:
+        """Mean of steps start to stop; on a GPU this is where the numbers are fetched."""
+        self.losses[start:stop] = [float(loss) for loss in self.losses[start:stop]]
+        return sum(self.losses[start:stop]) / max(1, stop - start)
+
+    def state(self) -> dict[str, Any]:
+        return {"args": {}, "attributes": {"losses": [float(loss) for loss in self.losses]}}
+
+
 class OliveTrainer(Trainer):
     """Trainer on objectives: every loss is a sum, divided by the items of the whole step."""
 
@@ -71,6 +96,7 @@ class OliveTrainer(Trainer):
         self.busy_seconds = 0.0
         self._watch = _LossWatch(context)
         self.add_callback(_Reporter(self))
+        self.add_callback(StepLosses())
 
     # order
 
@@ -103,9 +129,30 @@ class OliveTrainer(Trainer):
         loss = super().training_step(model, inputs, num_items_in_batch)
         if self.args.device.type == "cpu":  # elsewhere asking for the value would stall the device at every step
             self._watch.check_finite(loss, self.state.global_step + 1, self.args)
+        self.step_losses().add(loss)
         self.trained_tokens += self.objective.tokens(inputs)
         self.busy_seconds += time.perf_counter() - started
         return loss
+
+    def step_losses(self) -> StepLosses:
+        """Found anew each time: resuming puts another in its place."""
+        return next(one for one in self.callback_handler.callbacks if isinstance(one, StepLosses))
+
+    def history(self) -> list[dict[str, float]]:
+        """The course of the losses, at steps that no setting of logging or saving moves."""
+        every = max(1, round(self.state.max_steps / 50))
+        losses = self.step_losses()
+        total = len(losses.losses)
+        found = [
+            {"step": min(at + every, total), "loss": losses.mean(at, min(at + every, total))}
+            for at in range(0, total, every)
+        ]
+        evaluations = [
+            {k: v for k, v in entry.items() if k == "step" or k.startswith("eval_")}
+            for entry in self.state.log_history
+            if "eval_loss" in entry
+        ]
+        return sorted([*found, *evaluations], key=lambda entry: (entry["step"], "eval_loss" in entry))
 
     def floating_point_ops(self, inputs: Batch) -> int:
         return 0  # Trainer's estimate is for padded batches
