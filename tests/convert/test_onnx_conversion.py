@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
+from olive_like.artifacts import OnnxModel
 from olive_like.errors import PassError
 from olive_like.passes.base import Context
 from olive_like.passes.convert.onnx_conversion import OnnxConversion
@@ -119,3 +120,13 @@ def test_an_adapter_merged_or_kept_apart(tmp_path: Path) -> None:
     assert not any("lora" in name for name in names[0])
     assert sum("lora" in name for name in names[1]) == 8
     assert merged.attributes["verified"]["greedy_tokens"] == apart.attributes["verified"]["greedy_tokens"] == 1.0
+
+
+def test_memory_is_told_from_the_headers(tmp_path: Path) -> None:
+    model = tiny_models.tiny_llama(tmp_path / "in")
+    full = OnnxConversion.memory_estimate([model], OnnxConversion.Config())
+    half = OnnxConversion.memory_estimate([model], OnnxConversion.Config(torch_dtype="float16"))
+    assert full is not None
+    assert half is not None
+    assert full - half > 100_000
+    assert OnnxConversion.memory_estimate([OnnxModel(tmp_path)], OnnxConversion.Config()) is None

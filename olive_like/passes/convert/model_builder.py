@@ -9,6 +9,7 @@ from pydantic import Field
 
 from olive_like.artifacts import Adapter, Artifact, HfModel, OnnxModel
 from olive_like.passes.base import Context, Pass, PassConfig
+from olive_like.passes.convert.memory import export_memory
 
 
 class ModelBuilder(Pass):
@@ -70,6 +71,10 @@ class ModelBuilder(Pass):
         if config.precision == "int8" and config.use_qdq:
             found.append("use_qdq: not with int8")
         return found
+
+    @classmethod
+    def memory_estimate(cls, inputs: Sequence[Artifact], config: Any) -> int | None:
+        return export_memory(inputs, "float32")  # the builder quantises what it has first built in full
 
     def run(self, model: HfModel | Adapter | OnnxModel, config: Config, context: Context) -> OnnxModel:
         from olive_like.passes.convert._genai import require_genai

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from olive_like.artifacts import Adapter, HfModel, OnnxModel, PyTorchModel
+from olive_like.artifacts import Adapter, Artifact, HfModel, OnnxModel, PyTorchModel
 from olive_like.passes.base import Context, Pass
+from olive_like.passes.convert.memory import export_memory
 from olive_like.passes.fields import NotInKey
 from olive_like.passes.onnx_base import OnnxPassConfig
 
@@ -63,11 +65,15 @@ class OnnxConversion(Pass):
         )
 
     @classmethod
-    def problems(cls, config: Any, kinds: Any) -> list[str]:
+    def problems(cls, config: Any, kinds: Sequence[type[Artifact]]) -> list[str]:
         found = []
         if config.use_dynamo_exporter is False and config.target_opset > 20:
             found.append("target_opset: TorchScript writes at most opset 20; leave use_dynamo_exporter unset")
         return found
+
+    @classmethod
+    def memory_estimate(cls, inputs: Sequence[Artifact], config: Any) -> int | None:
+        return export_memory(inputs, config.torch_dtype)
 
     def run(self, model: HfModel | Adapter | PyTorchModel, config: Config, context: Context) -> OnnxModel:
         from olive_like.passes.convert._conversion import convert
