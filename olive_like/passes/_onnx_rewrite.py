@@ -10,7 +10,16 @@ from typing import Any
 import onnx_ir as ir
 
 from olive_like.artifacts import OnnxModel
-from olive_like.passes._onnx_files import components, copy_side_files, finish, graph_file, load_ir, save_ir
+from olive_like.passes._onnx_check import data_files
+from olive_like.passes._onnx_files import (
+    components,
+    copy_side_files,
+    finish,
+    graph_file,
+    load_ir,
+    load_proto,
+    save_ir,
+)
 from olive_like.passes._verify import verify_models
 from olive_like.passes.base import Context
 from olive_like.passes.onnx_base import OnnxPassConfig
@@ -46,6 +55,13 @@ def rewrite(
 def prove_header(tolerance: float = EXACT) -> dict[str, Any]:
     """How to prove a pass that leaves the weights alone: by running only where that is quick."""
     return {"tolerance": tolerance, "compare_up_to": HEADER_COMPARE_UP_TO}
+
+
+def like_input(config: OnnxPassConfig, path: Path) -> OnnxPassConfig:
+    """Settings with which new weights go where the input has its own: beside the graph, or into it."""
+    if config.save_as_external_data is not None:
+        return config
+    return config.model_copy(update={"save_as_external_data": bool(data_files(load_proto(path)))})
 
 
 def target_of(model: OnnxModel, path: Path, context: Context) -> Path:

@@ -16,7 +16,7 @@ from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_floa
 from olive_like.artifacts import OnnxModel
 from olive_like.errors import PassError
 from olive_like.passes._onnx_files import components, load_ir, save_ir
-from olive_like.passes._onnx_rewrite import prove, target_of
+from olive_like.passes._onnx_rewrite import like_input, prove, target_of
 from olive_like.passes.base import Context
 from olive_like.passes.onnx_quantize._select import matching, name_nodes
 
@@ -146,4 +146,4 @@ def _deliver(proto: onnx.ModelProto, model: OnnxModel, path: Path, config: Any, 
     onnx.save_model(proto, written, save_as_external_data=large, location=f"{written.name}.data")
     graph = load_ir(written)
     graph.graph.sort()  # the converter puts casts behind the nodes that read them
-    save_ir(graph, target_of(model, path, context), config)
+    save_ir(graph, target_of(model, path, context), like_input(config, path))

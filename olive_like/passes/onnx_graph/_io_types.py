@@ -68,7 +68,7 @@ def behind_input(graph: ir.Graph, value: ir.Value, node: ir.Node) -> None:
     made = node.outputs[0]
     made.name = _graph.fresh(graph, f"{value.name}_{node.op_type.lower()}")
     node.name = _graph.fresh(graph, f"{value.name}_{node.op_type}")
-    made.type, made.shape = value.type, value.shape
+    made.type, made.shape = ir.TensorType(value.dtype or ir.DataType.FLOAT), value.shape
     for user, index in list(value.uses()):
         if user is not node:
             user.replace_input_with(index, made)

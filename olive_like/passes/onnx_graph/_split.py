@@ -120,8 +120,9 @@ def _by_weight(graph: ir.Model, count: int) -> list[int]:
         sizes.append(sum(value.const_value.nbytes for value in fresh if value.const_value is not None))
     total, so_far, result = sum(sizes) or len(sizes), 0, []
     for size in sizes:
-        result.append(min(count - 1, so_far * count // total))
-        so_far += size if sum(sizes) else 1
+        size = size if sum(sizes) else 1
+        result.append(min(count - 1, (2 * so_far + size) * count // (2 * total)))  # where the node's middle falls
+        so_far += size
     return result
 
 

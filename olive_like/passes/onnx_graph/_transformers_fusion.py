@@ -16,7 +16,7 @@ from onnxruntime.transformers.fusion_options import FusionOptions
 from olive_like.artifacts import OnnxModel
 from olive_like.errors import PassError
 from olive_like.passes._onnx_files import components, load_ir, save_ir
-from olive_like.passes._onnx_rewrite import prove, target_of
+from olive_like.passes._onnx_rewrite import like_input, prove, target_of
 from olive_like.passes.base import Context
 from olive_like.passes.onnx_graph import _script_fusion
 from olive_like.passes.tasks import read_config
@@ -63,7 +63,7 @@ def fuse(model: OnnxModel, config: Any, context: Context) -> OnnxModel:
             save_ir(graph, work)
             graph, found = _by_onnxruntime(work, config, context, "bert" if family == _SCRIPT else family)
             counts = {**found, **{name: count for name, count in counts.items() if name not in found}}
-        save_ir(graph, target_of(model, path, context), config)
+        save_ir(graph, target_of(model, path, context), like_input(config, path))
     _script_fusion.report(counts, context)
     half = config.float16
     attributes = {"fusions": counts, **({"precision": "float16"} if half else {})}

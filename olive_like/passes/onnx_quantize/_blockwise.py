@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from olive_like.artifacts import OnnxModel
 from olive_like.passes._onnx_files import components, load_ir, save_ir
-from olive_like.passes._onnx_rewrite import target_of
+from olive_like.passes._onnx_rewrite import like_input, target_of
 from olive_like.passes.base import Context
 from olive_like.passes.onnx_base import OnnxPassConfig
 from olive_like.passes.onnx_graph.surgeons import _graph
@@ -132,7 +132,7 @@ def quantize(model: OnnxModel, config: OnnxPassConfig, context: Context, request
         errors += worker.errors
         _graph.drop_unused_weights(graph)
         _graph.need_opset(graph, _graph.CONTRIB, 1)
-        save_ir(graph, target_of(model, path, context), config)
+        save_ir(graph, target_of(model, path, context), like_input(config, path))
     return complete(
         model, config, context, errors, request.precision, request.bits, method=request.method, **request.more
     )

@@ -11,7 +11,7 @@ from onnxruntime.capi._pybind_state import quantize_matmul_bnb4
 
 from olive_like.artifacts import OnnxModel
 from olive_like.passes._onnx_files import components, load_ir, save_ir
-from olive_like.passes._onnx_rewrite import target_of
+from olive_like.passes._onnx_rewrite import like_input, target_of
 from olive_like.passes.base import Context
 from olive_like.passes.onnx_graph.surgeons import _graph
 from olive_like.passes.onnx_graph.surgeons._gemm import gemm_to_matmul_add
@@ -65,7 +65,7 @@ def quantize(model: OnnxModel, config: Any, context: Context) -> OnnxModel:
                 _graph.replace([node], [new])
         _graph.drop_unused_weights(graph)
         _graph.need_opset(graph, _graph.CONTRIB, 1)
-        save_ir(graph, target_of(model, path, context), config)
+        save_ir(graph, target_of(model, path, context), like_input(config, path))
     if not errors:
         raise nothing_to_do(graphs.values(), ["MatMul", "Gemm"])
     return complete(model, config, context, errors, precision, 4, method="bnb4", block_size=config.block_size)

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from olive_like.artifacts import OnnxModel
 from olive_like.errors import PassError
 from olive_like.passes._onnx_files import components, load_ir, save_ir
-from olive_like.passes._onnx_rewrite import target_of
+from olive_like.passes._onnx_rewrite import like_input, target_of
 from olive_like.passes.base import Context
 from olive_like.passes.onnx_graph.surgeons import _graph
 from olive_like.passes.onnx_graph.surgeons._gemm import gemm_to_matmul_add
@@ -60,7 +60,7 @@ def quantize(model: OnnxModel, config: Any, context: Context) -> OnnxModel:
                     errors.append(error)
                 node.replace_input_with(1, done[id(weight)])
         _graph.drop_unused_weights(graph)
-        save_ir(graph, target_of(model, path, context), config)
+        save_ir(graph, target_of(model, path, context), like_input(config, path))
     if not errors:
         raise nothing_to_do(graphs.values(), ["MatMul", "Gemm"])
     return complete(model, config, context, errors, f"float8 {config.float8_type}", 8, method="float8")

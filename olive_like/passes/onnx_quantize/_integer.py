@@ -16,7 +16,7 @@ from onnxruntime.quantization.registry import IntegerOpsRegistry
 from olive_like.artifacts import OnnxModel
 from olive_like.errors import PassError
 from olive_like.passes._onnx_files import components, load_ir, save_ir
-from olive_like.passes._onnx_rewrite import target_of
+from olive_like.passes._onnx_rewrite import like_input, target_of
 from olive_like.passes.base import Context
 from olive_like.passes.onnx_graph.surgeons._gemm import gemm_to_matmul_add
 from olive_like.passes.onnx_quantize._finish import complete
@@ -66,7 +66,7 @@ def quantize_dynamically(model: OnnxModel, config: Any, context: Context) -> Onn
                 use_external_data_format=is_large(graph),
                 extra_options=options(config),
             )
-        errors += _deliver(work, graph, target_of(model, path, context), config)
+        errors += _deliver(work, graph, target_of(model, path, context), like_input(config, path))
     if not errors:
         raise nothing_to_do(graphs.values(), ops)
     return complete(model, config, context, errors, config.precision, 8, method="dynamic")

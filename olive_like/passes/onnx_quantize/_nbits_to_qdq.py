@@ -11,7 +11,7 @@ import onnx_ir as ir
 from olive_like.artifacts import OnnxModel
 from olive_like.errors import PassError
 from olive_like.passes._onnx_files import components, load_ir, save_ir
-from olive_like.passes._onnx_rewrite import prove, target_of
+from olive_like.passes._onnx_rewrite import like_input, prove, target_of
 from olive_like.passes.base import Context
 from olive_like.passes.onnx_graph._opset import convert_opset
 from olive_like.passes.onnx_graph.surgeons import _graph
@@ -39,7 +39,7 @@ def convert(model: OnnxModel, config: Any, context: Context) -> OnnxModel:
         if changed:
             convert_opset(graph, max(_OPSET, graph.opset_imports.get("", 0)))
         _graph.drop_unused_weights(graph)
-        save_ir(graph, target_of(model, path, context), config)
+        save_ir(graph, target_of(model, path, context), like_input(config, path))
     if not changed:
         raise PassError(
             "the model has no MatMulNBits to convert",

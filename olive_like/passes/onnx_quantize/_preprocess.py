@@ -12,7 +12,7 @@ from onnxruntime.tools.symbolic_shape_infer import SymbolicShapeInference
 from olive_like.artifacts import OnnxModel
 from olive_like.errors import PassError
 from olive_like.passes._onnx_files import components, load_ir, save_ir
-from olive_like.passes._onnx_rewrite import EXACT, prove, target_of
+from olive_like.passes._onnx_rewrite import EXACT, like_input, prove, target_of
 from olive_like.passes._onnx_runtime import ORT_ERRORS
 from olive_like.passes.base import Context
 from olive_like.passes.onnx_quantize._select import name_nodes
@@ -31,7 +31,7 @@ def preprocess(model: OnnxModel, config: Any, context: Context) -> OnnxModel:
         name_nodes(graph)
         save_ir(graph, work)
         done = prepare(work, not config.skip_optimization, not config.skip_onnx_shape, not config.skip_symbolic_shape)
-        save_ir(load_ir(done), target_of(model, path, context), config)
+        save_ir(load_ir(done), target_of(model, path, context), like_input(config, path))
     return prove(model, config, context, EXACT)
 
 

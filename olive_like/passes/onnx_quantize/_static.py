@@ -13,7 +13,7 @@ from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 from olive_like.artifacts import OnnxModel
 from olive_like.errors import PassError
 from olive_like.passes._onnx_files import components, load_ir, save_ir
-from olive_like.passes._onnx_rewrite import model_bytes, target_of
+from olive_like.passes._onnx_rewrite import like_input, model_bytes, target_of
 from olive_like.passes._onnx_runtime import ORT_ERRORS, Arrays
 from olive_like.passes.base import Context
 from olive_like.passes.onnx_graph.surgeons._graph import scalar
@@ -91,7 +91,7 @@ def quantize_statically(model: OnnxModel, config: Any, context: Context) -> Onnx
         after = load_ir(result)
         quantized += sum(node.op_type == "QuantizeLinear" for node in after.graph)
         errors += integer_errors(before, after)
-        save_ir(after, target_of(model, path, context), config)
+        save_ir(after, target_of(model, path, context), like_input(config, path))
     if not errors and not quantized:
         raise nothing_to_do(graphs.values(), ops)
     bits = min(_BITS.get(kind, 8) for kind in (config.precision, config.activation_type))

@@ -17,11 +17,13 @@ def tie(model: ir.Model, _: object) -> int:
     gather, head = _embedding(model.graph), _head(model.graph)
     if gather is None or head is None:
         return 0
+    done = 0
     if gather.op_type == "Gather" and head.op_type == "MatMul":
-        return _tie_floats(model.graph, gather, head)
-    if gather.op_type == "GatherBlockQuantized" and head.op_type == "MatMulNBits":
-        return _tie_blocks(model.graph, gather, head)
-    return 0
+        done = _tie_floats(model.graph, gather, head)
+    elif gather.op_type == "GatherBlockQuantized" and head.op_type == "MatMulNBits":
+        done = _tie_blocks(model.graph, gather, head)
+    _graph.drop_unused_weights(model)
+    return done
 
 
 def _embedding(graph: ir.Graph) -> ir.Node | None:

@@ -70,7 +70,8 @@ def replace(old: Sequence[ir.Node], new: Sequence[ir.Node], before: ir.Node | No
     last = old[-1]
     graph = graph_of(last)
     graph.insert_before(before or last, new)
-    ir.convenience.replace_all_uses_with(last.outputs, new[-1].outputs[: len(last.outputs)], replace_graph_outputs=True)
+    common = min(len(last.outputs), len(new[-1].outputs))  # optional outputs that nobody reads may be missing
+    ir.convenience.replace_all_uses_with(last.outputs[:common], new[-1].outputs[:common], replace_graph_outputs=True)
     for source, target in zip(last.outputs, new[-1].outputs, strict=False):
         target.name, target.shape, target.type = source.name, target.shape or source.shape, target.type or source.type
     remove(reversed(old))

@@ -1,0 +1,288 @@
+"""Passes from graph to graph: the same results, and what each says about itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from olive_like.artifacts import CompositeModel, OnnxModel
+from olive_like.errors import PassError
+from olive_like.passes import registry
+from tests.onnx_graph.small import (
+    Events,
+    graph,
+    ops,
+    random,
+    relative,
+    run_pass,
+    save,
+    session_outputs,
+    simple,
+    text_model,
+    tokens,
+)
+
+pytestmark = pytest.mark.heavy
+node = helper.make_node
+
+
+def test_peephole(tmp_path: Path) -> None:
+    half, full = TensorProto.FLOAT16, TensorProto.FLOAT
+    nodes = [
+        node("Identity", ["x"], ["i"], "identity"),
+        node("Reshape", ["i", "s1"], ["r1"], "first"),
+        node("Reshape", ["r1", "s2"], ["r2"], "second"),
+        node("Exp", ["r2"], ["e1"], "once"),
+        node("Exp", ["r2"], ["e2"], "again"),
+        node("Add", ["e1", "e2"], ["a"], "sum"),
+        node("Cast", ["a"], ["c1"], "up", to=TensorProto.DOUBLE),
+        node("Cast", ["c1"], ["y"], "down", to=half),
+        node("Log", ["e1"], ["dead"], "dead"),
+    ]
+    weights = {"s1": np.array([4, 2], np.int64), "s2": np.array([2, 4], np.int64)}
+    outputs = {"y": (half, [2, 4])}
+    model = save(tmp_path / "in", graph(nodes, weights, {"x": (full, [2, 4])}, outputs))
+    events = Events()
+    after = run_pass("OnnxPeepholeOptimizer", model, events, cast_chain_elimination=True)
+    assert ops(after)["Exp"] == 1
+    assert ops(after)["Cast"] == 1
+    assert ops(after)["Reshape"] <= 1
+    assert not ops(after)["Identity"] + ops(after)["Log"]
+    assert "9 nodes before" in events.texts("note")
+    x = random(2, 4)
+    np.testing.assert_array_equal(session_outputs(model, x=x)[0], session_outputs(after, x=x)[0])
+    again = Events()
+    run_pass("OnnxPeepholeOptimizer", after, again)
+    assert "did not change" in again.texts("warning")
+
+
+def test_narrowing_casts_stay(tmp_path: Path) -> None:
+    nodes = [
+        node("Cast", ["x"], ["h"], "down", to=TensorProto.FLOAT16),
+        node("Cast", ["h"], ["y"], "up", to=TensorProto.FLOAT),
+    ]
+    model = simple(tmp_path / "in", nodes, {}, [2, 4])
+    settings = {"onnxscript_optimize": False, "onnxoptimizer_optimize": False, "cast_chain_elimination": True}
+    assert ops(run_pass("OnnxPeepholeOptimizer", model, **settings))["Cast"] == 2
+
+
+def test_float16(tmp_path: Path) -> None:
+    model = text_model(tmp_path / "in")
+    for settings in ({}, {"keep_io_types": True}, {"op_block_list": ["Add"]}, {"node_block_list": ["lm_head/*"]}):
+        after = run_pass("OnnxFloatToFloat16", model, **settings)
+        kinds = {tensor.name: tensor.data_type for tensor in onnx.load(after.file).graph.initializer}
+        assert kinds["w1"] == TensorProto.FLOAT16
+        (before_logits,), (after_logits,) = (session_outputs(m, input_ids=tokens()) for m in (model, after))
+        assert relative(before_logits, after_logits.astype(np.float32)) < 0.01
+        assert after_logits.dtype == (np.float32 if settings.get("keep_io_types") else np.float16)
+        assert after.attributes["precision"] == "float16"
+    only = run_pass("OnnxFloatToFloat16", model, op_include_list=["MatMul"], keep_io_types=True)
+    kinds = {tensor.name: tensor.data_type for tensor in onnx.load(only.file).graph.initializer}
+    assert kinds["w2"] == TensorProto.FLOAT16
+    with pytest.raises(PassError, match="no float32 weights"):
+        run_pass("OnnxFloatToFloat16", run_pass("OnnxFloatToFloat16", model))
+    with pytest.raises(PassError, match="node_block_list names the node 'head'"):
+        run_pass("OnnxFloatToFloat16", model, node_block_list=["head"])
+
+
+def test_float16_says_what_it_cuts(tmp_path: Path) -> None:
+    weight = random(64, 64)
+    weight[0, 0] = 1e6
+    model = simple(tmp_path / "in", [node("MatMul", ["x", "w"], ["y"], "dense")], {"w": weight})
+    events = Events()
+    run_pass("OnnxFloatToFloat16", model, events)
+    assert "reach beyond 10000" in events.texts("warning")
+
+
+def test_mixed_precision(tmp_path: Path) -> None:
+    model, events = text_model(tmp_path / "in"), Events()
+    after = run_pass("OrtMixedPrecision", model, events)
+    assert "the last layer (lm_head/MatMul) stays float32" in events.texts("note")
+    kinds = {tensor.name: tensor.data_type for tensor in onnx.load(after.file).graph.initializer}
+    assert kinds["w1"] == TensorProto.FLOAT16
+    assert session_outputs(after, input_ids=tokens())[0].dtype == np.float32
+
+
+def test_types_of_inputs_and_outputs(tmp_path: Path) -> None:
+    model = text_model(tmp_path / "in")
+    after = run_pass("OnnxIODataTypeConverter", model, source_dtype=1, target_dtype=10)
+    assert after.attributes["io"]["outputs"] == [
+        {"name": "logits", "dtype": "float16", "shape": ["batch", "sequence", 128]}
+    ]
+    ids = run_pass("OnnxIODataTypeConverter", model, name_pattern="^input", source_dtype=7, target_dtype=6)
+    assert ids.attributes["io"]["inputs"][0]["dtype"] == "int32"
+    np.testing.assert_array_equal(
+        session_outputs(ids, input_ids=tokens().astype(np.int32))[0], session_outputs(model, input_ids=tokens())[0]
+    )
+    events = Events()
+    run_pass("OnnxIODataTypeConverter", model, events, name_pattern="nothing")
+    assert "did not change" in events.texts("warning")
+    with pytest.raises(PassError, match="is no regular expression"):
+        run_pass("OnnxIODataTypeConverter", model, name_pattern="(")
+    with pytest.raises(PassError, match="source_dtype 99"):
+        run_pass("OnnxIODataTypeConverter", model, source_dtype=99)
+
+
+def test_channels_last(tmp_path: Path) -> None:
+    convolution = node("Conv", ["x", "w"], ["y"], "conv", pads=[1, 1, 1, 1])
+    model = simple(tmp_path / "in", [convolution], {"w": random(4, 3, 3, 3)}, ["batch", 3, 8, 8], ["batch", 4, 8, 8])
+    after = run_pass("InputNCHWtoNHWC", model)
+    assert after.attributes["io"]["inputs"][0]["shape"] == ["batch", 8, 8, 3]
+    x = random(2, 3, 8, 8)
+    turned = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    np.testing.assert_allclose(session_outputs(after, x=turned)[0], session_outputs(model, x=x)[0], rtol=1e-6)
+    with pytest.raises(PassError, match="no input 'image'"):
+        run_pass("InputNCHWtoNHWC", model, input_names=["image"])
+    with pytest.raises(PassError, match="not have four axes"):
+        run_pass("InputNCHWtoNHWC", text_model(tmp_path / "text"), input_names=["input_ids"])
+
+
+def test_fixed_shape(tmp_path: Path) -> None:
+    model = text_model(tmp_path / "in")
+    for settings in (
+        {"dim_param": ["batch", "sequence"], "dim_value": [2, 7]},
+        {"input_name": ["input_ids"], "input_shape": [[2, 7]]},
+    ):
+        after = run_pass("DynamicToFixedShape", model, **settings)
+        assert after.attributes["io"]["inputs"][0]["shape"] == [2, 7]
+        assert after.attributes["io"]["outputs"][0]["shape"] == [2, 7, 128]
+        np.testing.assert_array_equal(
+            session_outputs(after, input_ids=tokens())[0], session_outputs(model, input_ids=tokens())[0]
+        )
+    with pytest.raises(PassError, match="called 'bach'"):
+        run_pass("DynamicToFixedShape", model, dim_param=["bach"], dim_value=[1])
+    cls = registry.load("DynamicToFixedShape")
+    assert "go in pairs" in cls.problems(cls.Config(dim_param=["a"], dim_value=[]), [])[0]
+    assert "nothing to fix" in cls.problems(cls.Config(), [])[0]
+    assert "below 1" in cls.problems(cls.Config(dim_param=["a"], dim_value=[0]), [])[0]
+
+
+def test_opset(tmp_path: Path) -> None:
+    model = text_model(tmp_path / "in", opset=13)
+    for target in (18, 21):
+        after = run_pass("OnnxOpVersionConversion", model, target_opset=target)
+        assert {o.version for o in onnx.load(after.file).opset_import if not o.domain} == {target}
+        np.testing.assert_array_equal(
+            session_outputs(after, input_ids=tokens())[0], session_outputs(model, input_ids=tokens())[0]
+        )
+    with pytest.raises(PassError, match="opset 99 is not known"):
+        run_pass("OnnxOpVersionConversion", model, target_opset=99)
+
+
+def test_metadata(tmp_path: Path) -> None:
+    model = text_model(tmp_path / "in")
+    named = OnnxModel(model.path, {"precision": "int8"}, digest="abc")
+    after = run_pass("AddOliveMetadata", named, graph_name="mine", custom_metadata={"author": "me", "year": 2026})
+    written = onnx.load(after.file)
+    assert written.graph.name == "mine"
+    entries = {entry.key: entry.value for entry in written.metadata_props}
+    assert entries["author"] == "me"
+    assert entries["year"] == "2026"
+    assert entries["olive_like.precision"] == "int8"
+    assert entries["olive_like.input_digest"] == "abc"
+
+
+def test_header_passes_leave_weights_alone(tmp_path: Path) -> None:
+    beside = {"save_as_external_data": True, "location": "w.data", "size_threshold": 0}
+    model = text_model(tmp_path / "in", **beside)
+    renamed = [{"surgeon": "RenameInputs", "old_names": ["input_ids"], "new_names": ["ids"]}]
+    for name, settings in (("AddOliveMetadata", {"graph_name": "g"}), ("GraphSurgeries", {"surgeries": renamed})):
+        after = run_pass(name, model, **settings)
+        data = next(file for file in after.path.iterdir() if file.suffix == ".data")
+        assert data.read_bytes() == (model.path / "w.data").read_bytes()
+
+
+def test_compose_and_split(tmp_path: Path) -> None:
+    model = text_model(tmp_path / "in")
+    (expected,) = session_outputs(model, input_ids=tokens())
+    parts = run_pass("SplitModel", model, split_assignments={"embed_tokens": 0, "layer.0": 1, "lm_head": 2})
+    assert [part["name"] for part in parts.attributes["components"]] == ["split_0", "split_1", "split_2"]
+    assert [sorted(ops(OnnxModel(parts.path / part["path"]))) for part in parts.attributes["components"]] == [
+        ["Gather"], ["Add", "MatMul", "Relu"], ["MatMul"],
+    ]  # fmt: skip
+    whole = run_pass("ComposeOnnxModels", [parts])
+    assert ops(whole) == ops(model)
+    np.testing.assert_array_equal(session_outputs(whole, input_ids=tokens())[0], expected)
+    halves = run_pass("SplitModel", model, num_splits=2)
+    assert len(halves.attributes["components"]) == 2
+    np.testing.assert_array_equal(
+        session_outputs(run_pass("ComposeOnnxModels", [halves]), input_ids=tokens())[0], expected
+    )
+    as_text = run_pass("SplitModel", model, split_assignments="embed_tokens=0; layer.0=1; lm_head=1")
+    assert isinstance(as_text, CompositeModel)
+    assert len(as_text.attributes["components"]) == 2
+
+
+def test_split_says_what_is_wrong(tmp_path: Path) -> None:
+    model = text_model(tmp_path / "in")
+    with pytest.raises(PassError, match="not said where to split"):
+        run_pass("SplitModel", model)
+    with pytest.raises(PassError, match=r"belongs to the module 'layer\.7'"):
+        run_pass("SplitModel", model, split_assignments={"layer.7": 0})
+    with pytest.raises(PassError, match="needs values of part 1"):
+        run_pass("SplitModel", model, split_assignments={"embed_tokens": 1, "layer.0": 0})
+    with pytest.raises(PassError, match=r"'layer\.0'"):
+        run_pass("SplitModel", model, split_assignments="layer.0")
+
+
+def test_compose_says_what_is_wrong(tmp_path: Path) -> None:
+    first = text_model(tmp_path / "first")
+    with pytest.raises(PassError, match="one model only"):
+        run_pass("ComposeOnnxModels", [first])
+    with pytest.raises(PassError, match="output called 'logits'"):
+        run_pass("ComposeOnnxModels", [first, text_model(tmp_path / "second")])
+    wants_half = save(
+        tmp_path / "third",
+        graph(
+            [node("Relu", ["logits"], ["z"], "r")],
+            {},
+            {"logits": (TensorProto.FLOAT16, ["batch", "sequence", 128])},
+            {"z": (TensorProto.FLOAT16, ["batch", "sequence", 128])},
+        ),
+    )
+    with pytest.raises(PassError, match="float where it is made and float16"):
+        run_pass("ComposeOnnxModels", [first, wants_half])
+    with pytest.raises(PassError, match="opset 18"):
+        run_pass("ComposeOnnxModels", [first, text_model(tmp_path / "fourth", opset=18)])
+
+
+def test_session_tuning(tmp_path: Path) -> None:
+    model, events = text_model(tmp_path / "in"), Events()
+    settings = {"opt_level_list": [99, 1], "intra_thread_num_list": [1, None], "seconds_per_trial": 0.01}
+    after = run_pass("OrtSessionParamsTuning", model, events, **settings)
+    trials = json.loads((after.path / "session_tuning.json").read_text())["trials"]
+    assert len(trials) == 4
+    best = min(trials, key=lambda trial: trial["median_ms"])
+    assert events.metric("latency_ms.tuned") == best["median_ms"]
+    chosen = after.attributes["inference_settings"]["session_options"]
+    assert chosen.get("intra_op_num_threads") == best["intra_op_num_threads"]
+    assert after.file.read_bytes() == model.file.read_bytes()
+    with pytest.raises(PassError, match="has no NoSuchProvider"):
+        run_pass("OrtSessionParamsTuning", model, providers_list="NoSuchProvider")
+    with pytest.raises(PassError, match="graph level 7"):
+        run_pass("OrtSessionParamsTuning", model, opt_level_list=[7])
+
+
+def test_verify_can_fail(tmp_path: Path) -> None:
+    """The proof is one: with a tolerance that float16 cannot keep, it fails or warns, as told."""
+    model = text_model(tmp_path / "in")
+    with pytest.raises(PassError, match="differs by"):
+        run_pass("OnnxFloatToFloat16", model, verify="fail", verify_tolerance=1e-7)
+    events = Events()
+    run_pass("OnnxFloatToFloat16", model, events, verify="warn", verify_tolerance=1e-7)
+    assert "differs by" in events.texts("warning")
+    quiet = Events()
+    after = run_pass("OnnxFloatToFloat16", model, quiet, verify="off", verify_tolerance=1e-7)
+    assert not quiet.texts("warning")
+    assert "verified" not in after.attributes
+
+
+def test_what_is_only_declared() -> None:
+    assert not registry.load("ExtractAdapters").available()
+    assert not registry.load("MixedPrecisionOverrides").available()
+    assert registry.load("GraphSurgeries").available()
