@@ -48,7 +48,8 @@ def execute(args: argparse.Namespace) -> int:
     root = args.cache_dir or default_root()
     with Store(root, lambda text: print(f"warning: {text}", file=sys.stderr)) as store:
         document, text, code = _ACTIONS[args.action](store, args)
-    print(json.dumps(document, indent=2) if args.json else text)
+    # File names may hold bytes that are no UTF-8.
+    print(json.dumps(document, indent=2) if args.json else text.encode("utf-8", "backslashreplace").decode("utf-8"))
     return code
 
 

@@ -57,7 +57,7 @@ def collect(store: Store, max_size: int | None, older_than: float | None, dry_ru
     with storing(store.root):
         _check_locks(store)
         _empty_trash(store)
-        everything = listing(store) + [_as_listed(path) for path in unlisted(store)]
+        everything = listing(store) + [listed for path in unlisted(store) if (listed := _as_listed(path)) is not None]
         for victims in _batches(_victims(store, everything, max_size, older_than, now, result)):
             _remove(store, victims, result)
         gone = {listed.digest for listed in result.removed}
@@ -142,12 +142,12 @@ def _dependants(store: Store) -> dict[str, set[str]]:
 
 def _pinned(store: Store) -> Iterable[str]:
     """Digests of outputs that still are what was put there; other pins are dropped."""
-    nothing: list[tuple[str, str]] = []
+    nothing: list[tuple[Path, str]] = []
     for path, digest in store.index.read(tables.all_pins, nothing):
-        if refers_to(Path(path), digest):
+        if refers_to(path, digest):
             yield digest
         else:
-            store.unpin(Path(path))
+            store.unpin(path)
 
 
 def refers_to(output: Path, digest: str) -> bool:
@@ -173,7 +173,7 @@ def _remove(store: Store, victims: Sequence[Listed], result: Collection) -> None
         files.make_folder(store.layout.trash)
         for listed in free:
             if listed.path.exists():
-                os.chmod(listed.path, 0o755)
+                os.chmod(listed.path, 0o755)  # a folder can be moved only by who may write in it
                 files.rename(listed.path, store.layout.trash / f"{listed.digest[:16]}-{secrets.token_hex(4)}")
     result.removed += free
     _empty_trash(store)
@@ -230,21 +230,31 @@ def _forget(store: Store, now: float) -> None:
     store.index.write(forget)
 
 
-def _as_listed(path: Path) -> Listed:
-    size = sum(status.st_size for _, status in paths_below(path))
-    changed = path.stat().st_ctime  # when it was moved there
+def _as_listed(path: Path) -> Listed | None:
+    try:
+        size = sum(status.st_size for _, status in paths_below(path))
+        changed = path.stat().st_ctime  # when it was moved there
+    except FileNotFoundError:
+        return None  # another gc has it
     return Listed(path.name, "unknown", size, changed, changed, path, ())
 
 
 def _last_change(path: Path) -> float:
-    times = [path.lstat().st_mtime]
-    if path.is_dir() and not path.is_symlink():
-        times += [status.st_mtime for _, status in paths_below(path)]
+    """When something in a folder was last written; for what is going away at this moment: just now."""
+    try:
+        times = [path.lstat().st_mtime]
+        if path.is_dir() and not path.is_symlink():
+            times += [status.st_mtime for _, status in paths_below(path)]
+    except FileNotFoundError:
+        return time.time()
     return max(times)
 
 
 def _children(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _batches(items: Sequence[Listed]) -> Iterable[Sequence[Listed]]:

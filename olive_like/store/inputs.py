@@ -20,8 +20,9 @@ from olive_like.store.model import Manifest, Stamp, matches
 IGNORED = frozenset({".git", ".cache", "__pycache__", ".DS_Store", "provenance.json"})
 """What tools, this one included, leave beside a model: no part of it."""
 
-# A file changed so recently may change again without its times moving: the clock of file times ticks in steps.
-_SETTLED = 0.1
+# A file changed so recently may change again without its times moving: the clock of file times ticks in steps,
+# of up to two seconds where they are whole ones.
+_SETTLED, _SETTLED_COARSE = 0.1, 2.5
 
 
 class Inputs:
@@ -64,7 +65,7 @@ class Inputs:
                 digest = known(Stamp.of(status))
                 if digest is None:
                     digest, status = _hash_steady(path)
-                    if time.time() - max(status.st_mtime, status.st_ctime) > _SETTLED:
+                    if _is_settled(status):
                         fresh.append((Stamp.of(status), digest))
             except OSError as error:
                 raise StoreError(f"cannot read {path}: {os.strerror(error.errno or 0)}") from error
@@ -81,6 +82,12 @@ class Inputs:
             return None
 
         return look
+
+
+def _is_settled(status: os.stat_result) -> bool:
+    latest = max(status.st_mtime_ns, status.st_ctime_ns)
+    pause = _SETTLED_COARSE if status.st_ctime_ns % 1_000_000_000 == 0 else _SETTLED
+    return time.time() - latest / 1e9 > pause
 
 
 def _walk(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterable[tuple[str, Path]]:

@@ -180,11 +180,11 @@ class Store:
     def pin(self, digest: str, output: Path) -> None:
         """Keep an artifact from gc as long as the output's `provenance.json` names it."""
         target = self.over or self
-        row = (str(Path(output).absolute()), digest, time.time())
+        row = (tables.path_value(Path(output).absolute()), digest, time.time())
         target.index.write(lambda connection: connection.execute("INSERT OR REPLACE INTO pins VALUES (?,?,?)", row))
 
     def unpin(self, output: Path) -> None:
-        row = (str(Path(output).absolute()),)
+        row = (tables.path_value(Path(output).absolute()),)
         self.index.write(lambda connection: connection.execute("DELETE FROM pins WHERE path = ?", row))
 
     def gc(self, max_size: int | None = None, older_than: float | None = None, dry_run: bool = False) -> Collection:
@@ -268,6 +268,10 @@ class Store:
         """Where this store is read-only: the private one that takes what is new."""
         if self.layout.is_writable():
             return None
+        if self.root.exists() and not self.root.is_dir():
+            raise StoreError(
+                f"the cache cannot be in {self.root}, which is no folder", "Set cache_dir or OLIVE_LIKE_CACHE."
+            )
         return Store(private_overlay(self.root, self._say), self._say, below=self)
 
     @cached_property

@@ -77,19 +77,26 @@ def all_refs(connection: sqlite3.Connection) -> dict[str, set[str]]:
     return {digest: set(json.loads(refs).values()) for digest, refs in rows}
 
 
-def all_pins(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+def all_pins(connection: sqlite3.Connection) -> list[tuple[Path, str]]:
     """Path of each output and the digest that was put there."""
-    return list(connection.execute("SELECT path, digest FROM pins"))
+    return [(Path(os.fsdecode(path)), digest) for path, digest in connection.execute("SELECT path, digest FROM pins")]
 
 
 def put_record(connection: sqlite3.Connection, record: Record) -> None:
+    made_by = [plain(text) for text in (record.pass_name, record.node, record.workflow, record.run_id)]
+    numbers = (record.created, record.seconds, record.peak_rss)
     connection.execute(
         f"INSERT OR REPLACE INTO records({_RECORD}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
         (
-            record.key, record.digest, _text(record.document), record.pass_name, record.node, record.workflow,
-            record.run_id, record.created, record.seconds, record.peak_rss, _text(record.metrics), _text(record.extra),
+            record.key,
+            record.digest,
+            _text(record.document),
+            *made_by,
+            *numbers,
+            _text(record.metrics),
+            _text(record.extra),
         ),
-    )  # fmt: skip
+    )
 
 
 def get_record(connection: sqlite3.Connection, key: str) -> Record | None:
@@ -126,18 +133,21 @@ def needs_touch(last_used: float, now: float) -> bool:
 
 
 def put_use(connection: sqlite3.Connection, workflow: str, node: str, key: str, run_id: str) -> None:
-    connection.execute("INSERT OR REPLACE INTO uses VALUES (?,?,?,?,?)", (workflow, node, key, run_id, time.time()))
+    connection.execute(
+        "INSERT OR REPLACE INTO uses VALUES (?,?,?,?,?)",
+        (plain(workflow), plain(node), key, plain(run_id), time.time()),
+    )
 
 
 def has_external(connection: sqlite3.Connection, digest: str, path: Path) -> bool:
     query = "SELECT 1 FROM externals WHERE digest = ? AND path = ?"
-    return connection.execute(query, (digest, os.fspath(path))).fetchone() is not None
+    return connection.execute(query, (digest, path_value(path))).fetchone() is not None
 
 
 def put_external(connection: sqlite3.Connection, manifest: Manifest, path: Path, now: float) -> None:
     connection.execute(
         "INSERT OR REPLACE INTO externals VALUES (?,?,?,?,?,?)",
-        (manifest.digest, os.fspath(path), manifest.kind, _text(manifest.attributes), _text(manifest.refs), now),
+        (manifest.digest, path_value(path), manifest.kind, _text(manifest.attributes), _text(manifest.refs), now),
     )
 
 
@@ -154,9 +164,23 @@ def get_externals(connection: sqlite3.Connection, digest: str) -> list[External]
     """Where an artifact outside of the store was seen, the latest first."""
     query = "SELECT path, kind, attributes, refs FROM externals WHERE digest = ? ORDER BY at DESC"
     return [
-        External(Path(path), kind, json.loads(attributes), json.loads(refs))
+        External(Path(os.fsdecode(path)), kind, json.loads(attributes), json.loads(refs))
         for path, kind, attributes, refs in connection.execute(query, (digest,))
     ]
+
+
+def plain(text: str) -> str:
+    """Text that SQLite can hold: a name from the file system may have bytes that are no UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def path_value(path: Path) -> str | bytes:
+    """A path as SQLite can hold it; `os.fsdecode` gives it back."""
+    try:
+        os.fspath(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return os.fsencode(path)
+    return os.fspath(path)
 
 
 def _text(value: Any) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from olive_like.cli import main
 from olive_like.errors import StoreError
 from olive_like.store import Record, files, locks, seal
 from tests.store.faults import Outcome, in_child
@@ -195,6 +196,33 @@ def test_a_garbled_store_json_is_nobodys(tmp_path: Path) -> None:
     with Cache(tmp_path) as cache:
         assert produce(cache) == artifact
         assert cache.fetch(KEY) == artifact
+
+
+def test_names_that_are_no_utf8(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"m\xff")
+    model = tmp_path / odd
+    try:
+        fill(model, {odd: b"x"})
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    with Cache(tmp_path / odd / ".cache" / "store") as cache:
+        base = cache.tree_digest(model, "hf_model", {})
+        produce(cache, KEY, {odd: b"y"}, refs={"base": base.digest}, workflow=odd, node=odd)
+        cache.pin(base.digest, model)
+        assert cache.last_record(odd, odd) is not None
+    with Cache(tmp_path / odd / ".cache" / "store") as cache:
+        found = cache.fetch(KEY)
+        assert found is not None
+        assert found.refs["base"].path == model
+        assert cache.verify().ok
+        assert len(cache.gc(max_size=0).removed) == 0  # in use
+    assert main(["cache", "show", KEY, "--cache-dir", str(cache.root)]) == 0
+
+
+def test_a_cache_in_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError, match="no folder"):
+        Cache(tmp_path / "file").fetch(KEY)
 
 
 @pytest.fixture
