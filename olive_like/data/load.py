@@ -82,15 +82,24 @@ def _folder(folder: Path, config: DataConfig) -> dict[str, Sequence[Row]]:
         folder = folder / config.subset
     if config.files is not None:
         return _files(config.files, folder, config.format)
-    found: dict[str, list[Row]] = {}
-    for file in sorted(p for p in folder.rglob("*") if p.is_file()):
-        if any(part.startswith(".") for part in file.relative_to(folder).parts) or file.name.lower() == "readme.md":
-            continue
-        if config.format or file.suffix.lower() in FORMATS:
-            found.setdefault(_split_name(file, folder), []).extend(rows_of(file, config.format))
+    return {
+        split: [row for file in files for row in rows_of(file, config.format)]
+        for split, files in split_files(folder, config.format).items()
+    }
+
+
+def split_files(source: Path, said: str | None = None) -> dict[str, list[Path]]:
+    """The data files of a folder by their splits; a file is a split by itself."""
+    if not source.is_dir():
+        return {"train": [source]}
+    found: dict[str, list[Path]] = {}
+    for file in sorted(p for p in source.rglob("*") if p.is_file()):
+        hidden = any(part.startswith(".") for part in file.relative_to(source).parts)
+        if not hidden and file.name.lower() != "readme.md" and (said or file.suffix.lower() in FORMATS):
+            found.setdefault(_split_name(file, source), []).append(file)
     if not found:
-        raise DataError(f"{folder} has no data files", f"Known endings: {', '.join(FORMATS)}.")
-    return dict(found)
+        raise DataError(f"{source} has no data files", f"Known endings: {', '.join(FORMATS)}.")
+    return found
 
 
 def _split_name(file: Path, folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def resolve(name: str, base: Path | None) -> str:
     if path.is_absolute() or base is None:
         return str(path) if path.is_absolute() else name
     there = base / path
-    if looks_local(name) or there.exists():
+    if looks_local(name) or os.path.exists(there):
         return str(there)
     return name
 

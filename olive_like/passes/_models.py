@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -174,7 +175,7 @@ def _load_base(
             output_loading_info=True,
             **kwargs,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, UnpicklingError) as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
         raise PassError(f"{base.path} cannot be loaded for {task}: {_line(error)}", _trust_hint(error)) from error
