@@ -6,6 +6,7 @@ that cannot change the result at all.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -82,7 +83,7 @@ def marked_files(config: BaseModel, prefix: str = "") -> Iterator[MarkedFile]:
         if value is None:
             continue
         where = f"{prefix}{marks.name}"
-        if marks.file is not None:
+        if marks.file is not None and isinstance(value, (str, os.PathLike)):  # it may be `LocalPath | dict`
             yield MarkedFile(where, Path(value), marks.file.code)
         elif marks.name_or_file:
             yield from _absolute_paths(value, where)

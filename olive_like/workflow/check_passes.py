@@ -70,11 +70,13 @@ def _entry(sections: Sections, name: str, value: Any, loc: Loc) -> PassEntry:
         sections.problems.add("OL302", message, (*loc, "type"), hint_for(cls.__name__))
     settings = {key: item for key, item in entry.items() if key not in RESERVED}
     sections.nested(entry, settings, loc)
-    spaces = _spaces(sections, settings, loc)
+    spaces, unusable = _spaces(sections, settings, loc)
     point: Mapping[str, Any] = settings
+    for path in unusable:
+        point = without(point, path)
     for path, space in spaces.items():
         point = with_value(point, path, space.first)
-    config = _config(sections, cls, point, loc, spaces)
+    config = _config(sections, cls, point, loc, spaces, unusable)
     proper = registry.entry(kind).name
     if config is None or not _data_references(sections, config, loc):
         return _broken(name, proper, cls, inputs, loc)
@@ -140,23 +142,28 @@ def _evaluator(sections: Sections, value: Any, loc: Loc) -> Any:
     return sections.evaluator(value, where)
 
 
-def _spaces(sections: Sections, settings: Mapping[str, Any], loc: Loc) -> dict[Loc, Space]:
-    found = {}
+def _spaces(sections: Sections, settings: Mapping[str, Any], loc: Loc) -> tuple[dict[Loc, Space], list[Loc]]:
+    """The spaces by their paths, and the paths of those that make no sense."""
+    found: dict[Loc, Space] = {}
+    unusable: list[Loc] = []
     for path, value in find_spaces(settings):
         try:
             found[path] = parse_space(value)
         except BadSpace as error:
+            unusable.append(path)
             sections.problems.add("OL111", f"`{path[-1]}`: {error}", _place(sections, loc, path))
-    return found
+    return found, unusable
 
 
 def _config(
-    sections: Sections, cls: type[Pass], point: Mapping[str, Any], loc: Loc, spaces: Mapping[Loc, Space]
+    sections: Sections,
+    cls: type[Pass],
+    point: Mapping[str, Any],
+    loc: Loc,
+    spaces: Mapping[Loc, Space],
+    unusable: list[Loc],
 ) -> Any:
     """The settings as the pass's own model, every candidate of every space tried on it."""
-    unusable = [path for path, _ in find_spaces(point)]
-    for path in unusable:
-        point = without(point, path)
     settings = sections.expanded(cls.Config, plain(point), loc)
     context = {"base_dir": sections.base_dir}
     result = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ def missing_files(workflow: Workflow) -> list[Diagnostic]:
     _model(workflow, problems)
     for config, loc in _configs(workflow):
         for file in marked_files(config):
-            if not file.path.exists():
+            if not os.path.exists(file.path):
                 kind = "script" if file.code else "file"
                 _add(workflow, problems, "OL401", kind, file.path, _loc_of(loc, file.field))
     return problems.found
@@ -36,7 +37,7 @@ def _model(workflow: Workflow, problems: Problems) -> None:
         return
     for field in ("model_path", "adapter_path"):
         path = local_path(getattr(model, field, None), workflow.base_dir)
-        if path is not None and not path.exists():
+        if path is not None and not os.path.exists(path):
             _add(workflow, problems, "OL402", "model at", path, ("input_model", field))
 
 

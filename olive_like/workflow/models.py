@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -110,7 +111,7 @@ def local_path(name: str | None, base_dir: Path) -> Path | None:
     if path.is_absolute():
         return path
     for place in (base_dir / path, Path.cwd() / path):
-        if place.exists():
+        if os.path.exists(place):  # unlike Path.exists, no exception for a name that is too long
             return place
     return base_dir / path if can_only_be_local(name) else None
 
