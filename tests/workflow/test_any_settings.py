@@ -15,8 +15,8 @@ from olive_like.workflow.models import MODELS
 from olive_like.workflow.read import read
 from olive_like.workflow.search import SearchStrategy
 
-words = "a b train int8 auto cuda ${X} ../x os.system null p0 ü SEARCHABLE_VALUES".split()
-keys = "a type name choice int float low high bits surgeon input x.y parents".split()
+words = ["a", "b", "train", "int8", "auto", "cuda", "${X}", "../x", "os.system", "null", "p0", "ü", "SEARCHABLE_VALUES"]
+keys = ["a", "type", "name", "choice", "int", "float", "low", "high", "bits", "surgeon", "input", "x.y", "parents"]
 values = st.recursive(
     st.sampled_from([None, True, False, 0, 1, -1, 8, 10**30, 3.5, -2.0, 1e-9, "", "x" * 300, *words]),
     lambda inside: st.lists(inside, max_size=3) | st.dictionaries(st.sampled_from(keys), inside, max_size=3),
