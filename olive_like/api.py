@@ -73,6 +73,7 @@ class RunResult:
     outputs: Mapping[str, Output]
     folder: Path  # of the run: events, logs, plan
     goals: Sequence[Mapping[str, Any]] = ()  # node, met, text: every goal held against what was measured
+    search: Mapping[str, Any] | None = None  # trials, Pareto front and best, where settings were left open
 
     @property
     def ok(self) -> bool:
@@ -98,6 +99,7 @@ class RunResult:
             "passes": [result.to_json() for result in self.passes.values()],
             "outputs": {name: output.to_json() for name, output in self.outputs.items()},
             "goals": [dict(goal) for goal in self.goals],
+            "search": dict(self.search) if self.search is not None else None,
         }
 
 
@@ -157,6 +159,12 @@ def run(
     workflow = _read(source, overrides)
     warnings: list[str] = []
     with _store(workflow, cache_dir, warnings.append) as store:
+        if until is None and only is None and any(e.spaces or e.alternatives for e in workflow.passes.values()):
+            from olive_like.engine.cancel import CancelHandle
+            from olive_like.search.deliver import run_search
+
+            best, found = run_search(workflow, store, request, warnings, on_event, cancel or CancelHandle())
+            return _result(best, found.to_json())
         return _result(execute(workflow, store, request, warnings, on_event, cancel))
 
 
@@ -208,7 +216,7 @@ def _store(workflow: Workflow, cache_dir: Any, on_warning: Callable[[str], None]
     return Store(root, on_warning)
 
 
-def _result(finished: Finished) -> RunResult:
+def _result(finished: Finished, search: Mapping[str, Any] | None = None) -> RunResult:
     from olive_like.engine.runner import summary
 
     execution = finished.execution
@@ -224,7 +232,14 @@ def _result(finished: Finished) -> RunResult:
             passes[measured.name] = PassResult(**{**vars(measured), "metrics": merged})
     goals = [{"node": node, "met": verdict.met, "text": verdict.text} for node, verdict in finished.verdicts]
     return RunResult(
-        finished.status, execution.log.run, finished.seconds, passes, finished.outputs, execution.log.folder, goals
+        finished.status,
+        execution.log.run,
+        finished.seconds,
+        passes,
+        finished.outputs,
+        execution.log.folder,
+        goals,
+        search,
     )
 
 

@@ -33,6 +33,7 @@ def summarise(result: Mapping[str, Any], every: bool = False) -> str:
     for item in passes:
         if item["status"] == "failed":
             lines += _failure(item)
+    lines += _search(result.get("search"))
     for goal in result.get("goals", ()):
         lines.append(f"{'goal met' if goal['met'] else 'goal MISSED'}: {goal['node']}: {goal['text']}")
     for name, output in result["outputs"].items():
@@ -95,6 +96,21 @@ def table(rows: list[tuple[str, ...]]) -> list[str]:
     """Rows as lines, columns side by side."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _search(search: Mapping[str, Any] | None) -> list[str]:
+    """The candidates that no other beats, the best marked."""
+    if not search:
+        return []
+    names = [objective["metric"] for objective in search["objectives"]]
+    rows: list[tuple[str, ...]] = [("trial", *names, "settings")]
+    for trial in search["trials"]:
+        if trial["number"] in search["pareto_front"]:
+            mark = "*" if trial["number"] == search["best"] else ""
+            settings = " ".join(f"{name}={value}" for name, value in trial["point"].items())
+            rows.append((f"{trial['number']}{mark}", *(f"{trial['values'][name]:.4g}" for name in names), settings))
+    told = f"{len(search['trials'])} candidates; the best (*) is written to best.yaml"
+    return ["", *table(rows), told, ""]
 
 
 def _failure(item: Mapping[str, Any]) -> list[str]:

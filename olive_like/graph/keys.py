@@ -6,17 +6,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from olive_like.artifacts import Artifact
 from olive_like.canonical import digest
 from olive_like.graph.model import Node
 from olive_like.marks import marked_files, semantic
 from olive_like.passes.registry import entry
-from olive_like.workflow.check_passes import data_fields
-
-if TYPE_CHECKING:
-    from olive_like.data.config import DataConfig
 
 SCHEMA = 1  # raised when the meaning of the document changes; old records are then simply not found
 
@@ -57,6 +53,11 @@ def known_input(kind: str, content: str | None) -> dict[str, Any]:
 def awaited_input(kind: type[Artifact], key: str) -> dict[str, Any]:
     """An input that is yet to be made: it stands in a provisional key by its own key."""
     return {"kind": kind.kind, "made_by": key}
+
+
+def data_free_identity(node: Node) -> list[Any]:
+    """What makes a node the same step as another, its inputs aside; files count by their names."""
+    return [node.pass_name, node.cls.version, _settings(node), [[f.field, str(f.path)] for f in node_files(node)]]
 
 
 def _settings(node: Node) -> dict[str, Any]:
@@ -111,9 +112,3 @@ def _plugin_code(pass_name: str, file_digest: FileDigest) -> str | None:
         return None
     source = getattr(sys.modules.get(found.target.partition(":")[0]), "__file__", None)
     return file_digest(Path(source)) if source else None
-
-
-def data_configs(node: Node) -> list[DataConfig]:
-    """The data sets that stand in a node's settings."""
-    values = (getattr(node.config, name) for name in data_fields(type(node.config)))
-    return [value for value in values if value is not None and not isinstance(value, str)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from olive_like.artifacts import Artifact, Metrics, NullArtifact
 from olive_like.data.config import DataConfig
@@ -12,11 +12,13 @@ from olive_like.metrics.catalog import DEFAULTS, SPEED, values_of
 from olive_like.metrics.config import Evaluator, Metric, SubMetric
 from olive_like.metrics.goals import higher_is_better
 from olive_like.passes.base import Context
-from olive_like.passes.measure import _speed
-from olive_like.passes.measure._custom import custom
-from olive_like.passes.measure._examples import Examples
-from olive_like.passes.measure._quality import measure
-from olive_like.passes.measure._runtimes import Runtime, open_runtime
+from olive_like.passes.measure._size import size_on_disk
+
+if TYPE_CHECKING:
+    from olive_like.passes.measure._examples import Examples
+    from olive_like.passes.measure._runtimes import Runtime
+
+# What torch and onnxruntime are needed for is imported where it is measured: a size needs neither.
 
 Found = dict[str, tuple[float, float | None]]
 
@@ -66,6 +68,8 @@ class _Bench:
 
     @property
     def runtime(self) -> Runtime:
+        from olive_like.passes.measure._runtimes import open_runtime
+
         if self._runtime is None:
             self._runtime = open_runtime(self.model, self.context)
         return self._runtime
@@ -73,24 +77,35 @@ class _Bench:
     def measure(self, metric: Metric, wanted: list[SubMetric]) -> Found:
         """The values of one metric."""
         if metric.user_config.evaluate_func or metric.user_config.metric_func:
+            from olive_like.passes.measure._custom import custom
+
             return custom(metric, self.model, self, self.context)
+        if metric.type == "size_on_disk":
+            return size_on_disk(self.model)
+        if metric.type == "accuracy":
+            from olive_like.passes.measure._quality import measure
+
+            names = {sub.name: sub.metric_config for sub in wanted}
+            return measure(metric, names, self.examples(metric), self.runtime, self.context)
+        return self._speed(metric)
+
+    def _speed(self, metric: Metric) -> Found:
+        from olive_like.passes.measure import _speed
+
         match metric.type:
-            case "size_on_disk":
-                return _speed.size_on_disk(self.model)
             case "latency" | "throughput":
                 return _speed.latency(metric, self.runtime, self.context)
             case "generation":
                 return _speed.generation(metric, self.runtime)
             case "load_time":
                 return _speed.load_time(self.model, self.context)
-            case "accuracy":
-                names = {sub.name: sub.metric_config for sub in wanted}
-                return measure(metric, names, self.examples(metric), self.runtime, self.context)
             case _:
                 raise PassError(f"{metric.type} cannot be measured here")
 
     def examples(self, metric: Metric) -> Examples:
         """The examples that a metric is measured on."""
+        from olive_like.passes.measure._examples import Examples
+
         if isinstance(self.model, NullArtifact):
             raise PassError("the pretend model can only be measured for size_on_disk")
         if not isinstance(metric.data_config, DataConfig):

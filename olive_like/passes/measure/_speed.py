@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -79,14 +78,6 @@ def load_time(model: Artifact, context: Context) -> dict[str, tuple[float, float
     runtime = open_runtime(model, context)
     runtime.call(runtime.example(1, 8))
     return {"seconds": (time.perf_counter() - start, None)}
-
-
-def size_on_disk(model: Artifact) -> dict[str, tuple[float, float | None]]:
-    """Bytes of all files."""
-    total = sum(
-        os.path.getsize(os.path.join(folder, name)) for folder, _, names in os.walk(model.path) for name in names
-    )
-    return {"bytes": (float(total), None)}
 
 
 def _settings(metric: Metric) -> dict[str, Any]:

@@ -1,0 +1,122 @@
+"""What a workflow leaves open: its dimensions, and the workflow at one point of them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from olive_like.canonical import digest
+from olive_like.workflow.entries import PassEntry
+from olive_like.workflow.schema import Workflow
+from olive_like.workflow.spaces import Space
+
+Point = dict[str, Any]  # dimension's name -> value
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One thing left open: a setting, or which of a pass's alternatives is taken."""
+
+    name: str  # "passes.lora.r"; of an alternative's setting "passes.quant[1].bits"
+    space: Space
+    place: tuple[Any, ...]  # where it is written in the workflow's tree
+    of: tuple[str, int] | None = None  # it counts only where this dimension has this value
+
+    def active(self, point: Mapping[str, Any]) -> bool:
+        return self.of is None or point.get(self.of[0]) == self.of[1]
+
+
+def dimensions(workflow: Workflow) -> list[Dimension]:
+    """Everything that a workflow leaves open, in the order of writing."""
+    found: list[Dimension] = []
+    for name, entry in workflow.passes.items():
+        if entry.alternatives:
+            choice = f"passes.{name}"
+            entries = (entry, *entry.alternatives)
+            found.append(Dimension(choice, Space("choice", tuple(range(len(entries)))), ("passes", name)))
+            for index, one in enumerate(entries):
+                found += _of_entry(workflow, one, f"{choice}[{index}]", ("passes", name, index), (choice, index))
+        else:
+            found += _of_entry(workflow, entry, f"passes.{name}", ("passes", name), None)
+    return found
+
+
+def _of_entry(
+    workflow: Workflow, entry: PassEntry, name: str, loc: tuple[Any, ...], of: tuple[str, int] | None
+) -> Iterator[Dimension]:
+    for path, space in entry.spaces.items():
+        inner = workflow.written((*loc, "config"))
+        place = (*loc, "config", *path) if isinstance(inner, dict) and path[0] in inner else (*loc, *path)
+        yield Dimension(".".join([name, *map(str, path)]), space, place, of)
+
+
+def is_open(workflow: Workflow) -> bool:
+    """Whether anything is left open."""
+    return any(entry.spaces or entry.alternatives for entry in workflow.passes.values())
+
+
+def grid(dims: list[Dimension]) -> Iterator[Point] | None:
+    """Every point, where their number is finite; dimensions that do not count at a point are left out of it."""
+    values = [_values(dimension.space) for dimension in dims]
+    if any(value is None for value in values):
+        return None
+    return _points(dims, [value for value in values if value is not None])
+
+
+def _points(dims: list[Dimension], values: list[list[Any]]) -> Iterator[Point]:
+    seen: set[str] = set()
+    for combination in product(*values):
+        whole = {dimension.name: value for dimension, value in zip(dims, combination, strict=True)}
+        point = {dimension.name: whole[dimension.name] for dimension in dims if dimension.active(whole)}
+        if (key := identity(point)) not in seen:
+            seen.add(key)
+            yield point
+
+
+def _values(space: Space) -> list[Any] | None:
+    """All values of a space, if it has finitely many."""
+    if space.kind == "choice":
+        return list(space.values)
+    if space.kind == "int" and not space.log:
+        return list(range(int(space.low), int(space.high) + 1, int(space.step or 1)))
+    if space.kind == "float" and space.step:
+        count = int((space.high - space.low) / space.step + 1e-9)
+        return [space.low + index * space.step for index in range(count + 1)]
+    return None
+
+
+def identity(point: Point) -> str:
+    """The same for the same point."""
+    return digest(_plain(point))
+
+
+def at(workflow: Workflow, dims: list[Dimension], point: Point) -> dict[str, Any]:
+    """The workflow's tree with nothing left open: an ordinary workflow."""
+    tree: dict[str, Any] = _plain(workflow.tree)
+    tree.pop("search_strategy", None)
+    by_name = {dimension.name: dimension for dimension in dims}
+    # Settings first: an alternative's place is gone once it is chosen.
+    for name, value in sorted(point.items(), key=lambda item: by_name[item[0]].of is None):
+        dimension = by_name[name]
+        holder = tree
+        for part in dimension.place[:-1]:
+            holder = holder[part]
+        is_choice = (
+            isinstance(holder[dimension.place[-1]], list)
+            and dimension.space.kind == "choice"
+            and len(dimension.place) == 2
+        )
+        holder[dimension.place[-1]] = holder[dimension.place[-1]][value] if is_choice else copy.deepcopy(value)
+    return tree
+
+
+def _plain(value: Any) -> Any:
+    """Mappings and lists without positions."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
