@@ -68,3 +68,10 @@ class System:
     def troubles(cls, config: Any, machine: Machine) -> list[Trouble]:
         """What keeps the system from working on this machine."""
         return []
+
+    @classmethod
+    def here(cls, machine: Machine) -> list[Trouble]:
+        """What keeps any system of this type from working on this machine, whatever its settings."""
+        if any(field.is_required() for field in cls.Config.model_fields.values()):
+            return []
+        return cls.troubles(cls.Config(), machine)

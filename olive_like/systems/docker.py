@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,10 +57,27 @@ class Docker(Local):
 
     @classmethod
     def troubles(cls, config: Any, machine: Machine) -> list[Trouble]:
-        if shutil.which(config.executable) is None:
-            hint = "Install it, or name another program with `executable`."
-            return [Trouble(f"there is no program {config.executable} on the PATH", hint)]
-        return super().troubles(config, machine)
+        return _no_program(config.executable) or super().troubles(config, machine)
+
+    @classmethod
+    def here(cls, machine: Machine) -> list[Trouble]:
+        return _no_program("docker") or _no_engine("docker")
+
+
+def _no_program(name: str) -> list[Trouble]:
+    if shutil.which(name) is not None:
+        return []
+    hint = "Install it, or name another program with `executable`."
+    return [Trouble(f"there is no program {name} on the PATH", hint)]
+
+
+def _no_engine(name: str) -> list[Trouble]:
+    """Whether what the program speaks to answers."""
+    try:
+        subprocess.run([name, "info"], capture_output=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return [Trouble(f"{name} is installed, but its engine does not answer", f"See what `{name} info` says.")]
+    return []
 
 
 def _run(config: Any, threads: int) -> list[str]:
