@@ -126,7 +126,6 @@ def _write_run(
     execution: Execution, order: Order, status: str, started: float, finished: Finished | None = None
 ) -> None:
     import os
-    import platform
     import sys
 
     from olive_like import __version__
@@ -137,7 +136,7 @@ def _write_run(
         "started": started,
         "pid": os.getpid(),
         "workflow": execution.plan.planner.workflow,
-        "versions": {"olive_like": __version__, "python": platform.python_version(), "platform": sys.platform},
+        "versions": {"olive_like": __version__, "python": sys.version.split()[0], "platform": sys.platform},
         "snapshot": order.workflow,
     }
     if finished is not None:
