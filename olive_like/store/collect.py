@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -174,7 +173,7 @@ def _remove(store: Store, victims: Sequence[Listed], result: Collection) -> None
         for listed in free:
             if listed.path.exists():
                 os.chmod(listed.path, 0o755)  # a folder can be moved only by who may write in it
-                files.rename(listed.path, store.layout.trash / f"{listed.digest[:16]}-{secrets.token_hex(4)}")
+                files.rename(listed.path, store.layout.trash / f"{listed.digest[:16]}-{os.urandom(4).hex()}")
     result.removed += free
     _empty_trash(store)
 

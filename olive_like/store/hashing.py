@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import TYPE_CHECKING
 
 from blake3 import blake3
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 _BLOCK = 4 << 20
 _SMALL = 1 << 20  # up to here a thread costs more than it brings
@@ -41,4 +44,6 @@ def _hash_small(descriptor: int) -> tuple[str, int]:
 
 @cache
 def _reader() -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor  # costs 4 ms: only where something big is hashed
+
     return ThreadPoolExecutor(4, thread_name_prefix="olive-like-read")

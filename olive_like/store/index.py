@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 import time
@@ -44,6 +43,10 @@ class _Garbage(sqlite3.DatabaseError):
     """The file is no index of ours."""
 
 
+class _Unmendable(Exception):
+    """The file is damaged, and this user may not replace it."""
+
+
 class Index:
     """One connection, used by one thread at a time."""
 
@@ -53,14 +56,20 @@ class Index:
         self._writable = writable
         self._mutex = threading.RLock()
         self._connection: sqlite3.Connection | None = None
-        self._inode = 0
+        self._said = False
 
     def read(self, work: Callable[[sqlite3.Connection], T], default: T) -> T:
         """What `work` finds; `default` where there is no index yet."""
         with self._mutex:
             if self._connection is None and not self.path.exists():
                 return default
-            return self._attempt(work)
+            try:
+                return self._attempt(work)
+            except _Unmendable as error:
+                if not self._said:
+                    self._warn(f"the index {self.path} cannot be read ({error}); what it knows counts as absent")
+                self._said = True
+                return default
 
     def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do `work` in one transaction."""
@@ -105,16 +114,28 @@ class Index:
                 connection.close()
                 raise
             self._connection = connection
-            self._inode = os.stat(self.path).st_ino
         return self._connection
 
     def _connect(self) -> sqlite3.Connection:
         if self._writable():
             files.make_folder(self.path.parent)
             return sqlite3.connect(self.path, timeout=_TIMEOUT, isolation_level=None, check_same_thread=False)
-        # SQLite reads a WAL index in a folder that it cannot write only when told that nobody else writes.
-        uri = f"{self.path.absolute().as_uri()}?immutable=1"
-        return sqlite3.connect(uri, uri=True, timeout=_TIMEOUT, isolation_level=None, check_same_thread=False)
+        # Where a writer is at work, its shared memory file is there and can be read along. Where there is none,
+        # SQLite opens the file only when told that nobody writes.
+        return self._connect_read_only("mode=ro") or self._connect_read_only("immutable=1") or self._refuse()
+
+    def _connect_read_only(self, how: str) -> sqlite3.Connection | None:
+        uri = f"{self.path.absolute().as_uri()}?{how}"
+        connection = sqlite3.connect(uri, uri=True, timeout=_TIMEOUT, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master")
+        except sqlite3.OperationalError:
+            connection.close()
+            return None
+        return connection
+
+    def _refuse(self) -> sqlite3.Connection:
+        raise _Garbage("it cannot be opened")
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -132,7 +153,7 @@ class Index:
         """Move a damaged file aside, unless another process has done so."""
         self.close()
         if not self._writable():
-            raise error
+            raise _Unmendable(str(error)) from error
         with FileLock(self.path.parent / "locks" / "index"):
             if self._is_sound():
                 return

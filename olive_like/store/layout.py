@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +71,8 @@ class Layout:
 
 def private_overlay(root: Path, on_warning: Callable[[str], None]) -> Path:
     """A folder of this user's own for what cannot be written into a read-only store."""
+    import tempfile  # costs 4 ms, and hardly anybody comes here
+
     user = os.getuid() if hasattr(os, "getuid") else 0
     home = Path(tempfile.gettempdir()) / f"olive-like-{user}"
     with storing(home):

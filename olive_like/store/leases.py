@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,7 +16,7 @@ class Lease:
     """This process's claim. It ends when the process closes it or dies."""
 
     def __init__(self, folder: Path) -> None:
-        self.name = secrets.token_hex(8)
+        self.name = os.urandom(8).hex()
         self._path = folder / self.name
         self._lock = FileLock(self._path)
         self._digests: set[str] = set()

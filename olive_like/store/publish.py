@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 from pathlib import Path
 
 from olive_like.errors import StoreError
@@ -43,7 +42,7 @@ def place(staging: Path, target: Path, manifest: Manifest) -> Manifest | None:
 
 def _carry(staging: Path, target: Path, manifest: Manifest) -> Manifest | None:
     """Bring the folder over from another file system and look at it again there."""
-    draft = target.parent / f".{target.name[:12]}-{secrets.token_hex(4)}"
+    draft = target.parent / f".{target.name[:12]}-{os.urandom(4).hex()}"
     try:
         for entry in manifest.files:
             file = draft / entry.path
@@ -76,7 +75,7 @@ def still_as_sealed(staging: Path, manifest: Manifest) -> str:
 def set_aside(path: Path, quarantine: Path, reason: str) -> Path:
     """Move something damaged out of the way, with a note that says why."""
     files.make_folder(quarantine)
-    aside = quarantine / f"{path.name}-{secrets.token_hex(4)}"
+    aside = quarantine / f"{path.name}-{os.urandom(4).hex()}"
     files.write(aside.with_name(f"{aside.name}.reason.txt"), f"{path}: {reason}\n".encode())
     if path.is_dir() and not path.is_symlink():
         os.chmod(path, 0o755)  # a folder can be moved only by who may write in it

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from olive_like.artifacts import FileEntry
 from olive_like.errors import PassError, StoreError
@@ -17,7 +16,10 @@ from olive_like.store.hashing import hash_open_file
 from olive_like.store.model import Manifest, Stamp
 from olive_like.store.trouble import storing
 
-_ALONE = 1 << 20  # a file of this size is hashed and synced in turn: cheaper than a thread
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+_ALONE, _FEW = 1 << 20, 16  # up to so many bytes and files are hashed and synced in turn: cheaper than threads
 
 
 def seal(path: Path, kind: str, attributes: Mapping[str, Any], refs: Mapping[str, str]) -> Manifest:
@@ -28,7 +30,9 @@ def seal(path: Path, kind: str, attributes: Mapping[str, Any], refs: Mapping[str
     with storing(path, size), ExitStack() as stack:
         # Disk and processor at the same time: files are hashed while earlier ones are written out.
         pool: ThreadPoolExecutor | None = None
-        if size > _ALONE:
+        if size > _ALONE or len(names) > _FEW:
+            from concurrent.futures import ThreadPoolExecutor  # costs 4 ms: only where there is much to write
+
             pool = stack.enter_context(ThreadPoolExecutor(4, thread_name_prefix="olive-like-sync"))
         syncing: list[Future[None]] = []
         sealed = [_seal_file(path, name, pool, syncing) for name in names]

@@ -15,7 +15,7 @@ from typing import Any
 
 from olive_like.artifacts import Artifact
 from olive_like.errors import StoreError
-from olive_like.store import archive, files, history, leases, tables
+from olive_like.store import files, history, leases, tables
 from olive_like.store.check import check
 from olive_like.store.collect import Collection, collect
 from olive_like.store.index import Index
@@ -220,10 +220,14 @@ class Store:
 
     def export(self, names: Iterable[str], file: Path) -> list[Record]:
         """Write the artifacts of some keys, and what they stand on, into one file."""
+        from olive_like.store import archive  # tarfile is of no use to runs
+
         return archive.export(self, names, Path(file))
 
     def import_(self, file: Path) -> list[Record]:
         """Take in what `export` wrote, verified."""
+        from olive_like.store import archive  # as above
+
         return archive.import_(self, Path(file))
 
     def use(self, digest: str, name: str, known: Known) -> Artifact | None:

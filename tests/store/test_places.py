@@ -111,6 +111,42 @@ def test_damage_in_a_read_only_store_is_a_miss(read_only: tuple[Path, Path]) -> 
     assert outcome.error is None
 
 
+def test_a_read_only_store_in_which_its_owner_is_at_work(read_only: tuple[Path, Path]) -> None:
+    """What the owner has just written stands in SQLite's log only; the reader sees it."""
+    root, temporary = read_only
+    if os.getuid() != 0:
+        pytest.skip("needs two users: one who may write, and one who may not")
+
+    def work() -> None:
+        with Cache(root) as cache:
+            assert cache.fetch(KEY) is not None
+            assert cache.fetch(OTHER) is not None
+
+    with Cache(root) as owner:
+        produce(owner, OTHER, {"b": b"just now"})
+        assert (root / "index.sqlite-wal").stat().st_size > 0
+        outcome = _as_somebody_without_rights(work, temporary)
+    assert not outcome.crash, outcome.crash
+    assert outcome.error is None
+
+
+def test_a_damaged_index_in_a_read_only_store_is_a_miss(read_only: tuple[Path, Path]) -> None:
+    root, temporary = read_only
+    (root / "index.sqlite").chmod(0o644)
+    (root / "index.sqlite").write_bytes(b"garbage" * 1000)
+
+    def work() -> None:
+        with Cache(root) as cache:
+            assert cache.fetch(KEY) is None
+            assert sum("cannot be read" in warning for warning in cache.warnings) == 1
+            made = produce(cache)
+            assert cache.fetch(KEY) == made
+
+    outcome = _as_somebody_without_rights(work, temporary)
+    assert not outcome.crash, outcome.crash
+    assert outcome.error is None
+
+
 def test_somebody_elses_overlay_is_not_trusted(read_only: tuple[Path, Path]) -> None:
     root, temporary = read_only
     user = NOBODY if os.getuid() == 0 else os.getuid()
