@@ -83,7 +83,11 @@ class Context:
         return value
 
     def keep(self, name: str, value: Any) -> None:
-        """Offer a value just made to later passes, under the name that they will ask for."""
+        """Offer a value just made to later passes, under the name that they will ask for.
+
+        The digest of this pass's own result is not known yet: the path of `output` stands for it in the name,
+        as in `context.keep(f"model:{context.output}", model)` for `loaded(f"model:{artifact.digest}", …)`.
+        """
         self.memory(name, lambda: value)
 
 
