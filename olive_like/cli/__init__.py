@@ -16,6 +16,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run-pass": ("olive_like.cli.run_pass", "run one pass on one model"),
     "tune-session-params": ("olive_like.cli.tune_session_params", "find the fastest session settings of an ONNX model"),
     "benchmark": ("olive_like.cli.benchmark", "measure a model"),
+    "chat": ("olive_like.cli.chat", "talk to a model"),
+    "workflows": ("olive_like.cli.workflows", "the ready-made workflows"),
     "plan": ("olive_like.cli.plan", "show what a run would do, and why"),
     "check": ("olive_like.cli.check", "check a workflow without running it"),
     "explain": ("olive_like.cli.explain", "say why a pass would run, or what a diagnostic code means"),
