@@ -202,6 +202,16 @@ def test_patterns_of_gptqmodel(llama, data, tmp_path):
     assert "nothing" in " ".join(said.texts("warning"))
 
 
+def test_rotation_inside_of_gptqmodel(tmp_path, data):
+    model = tiny_llama(tmp_path / "model", tie_word_embeddings=True)
+    made, _ = run("GptqModel", model, tmp_path / "run", data, bits=8, group_size=32, rotation="hadamard")
+    assert config(made)["tie_word_embeddings"] is False
+    want = logits(AutoModelForCausalLM.from_pretrained(model.path))
+    assert torch.allclose(logits(load_quantized(made.path)), want, atol=0.02)
+    with pytest.raises(PassError, match="no rotation is called 'twist'"):
+        run("GptqModel", model, tmp_path / "other", data, group_size=32, rotation="twist")
+
+
 def test_without_data_the_model_writes_its_own(tmp_path, monkeypatch):
     from olive_like.passes.quantize import _calibrate
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +21,7 @@ from olive_like.passes.quantize._gptq_solve import Curvature, solve
 from olive_like.passes.quantize._grid import Quantized, Spec, grouped, joined, round_to, shrunk
 from olive_like.passes.quantize._output import LayerError
 from olive_like.passes.quantize._request import Request, read_request
+from olive_like.passes.quantize._rotate import quarot
 from olive_like.passes.quantize._skeleton import Skeleton, Target, finite, linear_names, load_skeleton
 from olive_like.passes.quantize._stream import BlockResult, Blocks, go_through
 
@@ -45,7 +47,7 @@ def run(model: HfModel, config: Any, context: Context) -> HfModel:
 
 def run_like_gptqmodel(model: HfModel, config: Any, context: Context) -> HfModel:
     if config.rotation is not None:
-        raise PassError("`rotation` is a pass of its own here", "Put a QuaRot pass before this one.")
+        model = _rotated(model, config.rotation, context)
     names = linear_names(load_skeleton(model.path))
     overrides, exclude = read_dynamic(config.dynamic or {}, names, context)
     settings = SimpleNamespace(
@@ -57,6 +59,19 @@ def run_like_gptqmodel(model: HfModel, config: Any, context: Context) -> HfModel
         config.desc_act, config.true_sequential, config.mse > 0,
     )  # fmt: skip
     return _run(model, settings, options, context)
+
+
+def _rotated(model: HfModel, mode: str, context: Context) -> HfModel:
+    """The model turned as QuaRot does it, in the scratch folder, where an interrupted run finds it again."""
+    if mode not in ("hadamard", "random"):
+        raise PassError(f"no rotation is called {mode!r}", "There are `hadamard` and `random`.")
+    folder, partial = context.scratch / "rotated", context.scratch / "rotated.part"
+    if not folder.exists():
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        quarot(model, SimpleNamespace(seed=context.seed, rotate_mode=mode), replace(context, output=partial))
+        partial.rename(folder)
+    return HfModel(folder, model.attributes, digest=model.digest)
 
 
 def run_like_optimum(model: HfModel, config: Any, context: Context) -> HfModel:

@@ -20,6 +20,6 @@ class AutoClip(CalibratedPass):
         n_sample_token: int = Field(512, ge=1, description="Tokens that the error is measured on.")
 
     def run(self, model: HfModel, config: Config, context: Context) -> HfModel:
-        from olive_like.passes.quantize import _smooth
+        from olive_like.passes.quantize._smooth import clip
 
-        return _smooth.clip(model, config, context)
+        return clip(model, config, context)

@@ -43,6 +43,6 @@ class AutoAWQQuantizer(CalibratedPass):
         )
 
     def run(self, model: HfModel, config: Config, context: Context) -> HfModel:
-        from olive_like.passes.quantize import _awq
+        from olive_like.passes.quantize._awq import run
 
-        return _awq.run(model, config, context)
+        return run(model, config, context)

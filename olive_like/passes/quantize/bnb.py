@@ -25,6 +25,6 @@ class BnbQuantization(WeightPass):
         modules_to_not_convert: list[str] | None = Field(None, description="Modules to leave as they are.")
 
     def run(self, model: HfModel, config: Config, context: Context) -> HfModel:
-        from olive_like.passes.quantize import _bnb
+        from olive_like.passes.quantize._bnb import run
 
-        return _bnb.run(model, config, context)
+        return run(model, config, context)

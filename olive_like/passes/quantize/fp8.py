@@ -17,6 +17,6 @@ class Fp8Quantization(WeightPass):
         modules_to_not_convert: list[str] | None = Field(None, description="Modules to leave as they are.")
 
     def run(self, model: HfModel, config: Config, context: Context) -> HfModel:
-        from olive_like.passes.quantize import _fp8
+        from olive_like.passes.quantize._fp8 import run
 
-        return _fp8.run(model, config, context)
+        return run(model, config, context)

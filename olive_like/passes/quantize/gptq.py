@@ -31,9 +31,9 @@ class Gptq(CalibratedPass):
         )
 
     def run(self, model: HfModel, config: Config, context: Context) -> HfModel:
-        from olive_like.passes.quantize import _gptq
+        from olive_like.passes.quantize._gptq import run
 
-        return _gptq.run(model, config, context)
+        return run(model, config, context)
 
 
 class DynamicOverride(BaseModel):
@@ -75,9 +75,9 @@ class GptqModel(CalibratedPass):
         )
 
     def run(self, model: HfModel, config: Config, context: Context) -> HfModel:
-        from olive_like.passes.quantize import _gptq
+        from olive_like.passes.quantize._gptq import run_like_gptqmodel
 
-        return _gptq.run_like_gptqmodel(model, config, context)
+        return run_like_gptqmodel(model, config, context)
 
 
 class GptqQuantizer(CalibratedPass):
@@ -103,6 +103,6 @@ class GptqQuantizer(CalibratedPass):
         )
 
     def run(self, model: HfModel, config: Config, context: Context) -> HfModel:
-        from olive_like.passes.quantize import _gptq
+        from olive_like.passes.quantize._gptq import run_like_optimum
 
-        return _gptq.run_like_optimum(model, config, context)
+        return run_like_optimum(model, config, context)

@@ -51,6 +51,6 @@ class SelectiveMixedPrecision(Pass):
             return self
 
     def run(self, model: HfModel, config: Config, context: Context) -> HfModel:
-        from olive_like.passes.quantize import _mixed
+        from olive_like.passes.quantize._mixed import run
 
-        return _mixed.run(model, config, context)
+        return run(model, config, context)

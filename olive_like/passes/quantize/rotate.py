@@ -25,9 +25,9 @@ class QuaRot(Pass):
         rotate_mode: Literal["hadamard", "random"] = Field("hadamard", description="Kind of orthogonal matrix.")
 
     def run(self, model: HfModel, config: Config, context: Context) -> HfModel:
-        from olive_like.passes.quantize import _rotate
+        from olive_like.passes.quantize._rotate import quarot
 
-        return _rotate.quarot(model, config, context)
+        return quarot(model, config, context)
 
 
 class RotationTraining(BaseModel):
@@ -64,6 +64,6 @@ class SpinQuant(Pass):
         )
 
     def run(self, model: HfModel, config: Config, context: Context) -> HfModel:
-        from olive_like.passes.quantize import _spinquant
+        from olive_like.passes.quantize._spinquant import run
 
-        return _spinquant.run(model, config, context)
+        return run(model, config, context)

@@ -16,9 +16,9 @@ class Rtn(WeightPass):
         pass
 
     def run(self, model: HfModel, config: Config, context: Context) -> HfModel:
-        from olive_like.passes.quantize import _weightonly
+        from olive_like.passes.quantize._weightonly import run
 
-        return _weightonly.run(model, config, context, "rtn")
+        return run(model, config, context, "rtn")
 
 
 class KQuant(WeightPass):
@@ -28,9 +28,9 @@ class KQuant(WeightPass):
         group_size: int = Field(32, description="Weights of a row that share a scale; -1: the whole row.")
 
     def run(self, model: HfModel, config: Config, context: Context) -> HfModel:
-        from olive_like.passes.quantize import _weightonly
+        from olive_like.passes.quantize._weightonly import run
 
-        return _weightonly.run(model, config, context, "kquant")
+        return run(model, config, context, "kquant")
 
 
 class Hqq(WeightPass):
@@ -43,6 +43,6 @@ class Hqq(WeightPass):
         lp_norm: float = Field(0.7, gt=0, le=1, description="The norm of the error that is made small.")
 
     def run(self, model: HfModel, config: Config, context: Context) -> HfModel:
-        from olive_like.passes.quantize import _weightonly
+        from olive_like.passes.quantize._weightonly import run
 
-        return _weightonly.run(model, config, context, "hqq")
+        return run(model, config, context, "hqq")

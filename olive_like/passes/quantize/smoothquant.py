@@ -22,6 +22,6 @@ class SmoothQuant(CalibratedPass):
         )
 
     def run(self, model: HfModel, config: Config, context: Context) -> HfModel:
-        from olive_like.passes.quantize import _smooth
+        from olive_like.passes.quantize._smooth import smooth
 
-        return _smooth.smooth(model, config, context)
+        return smooth(model, config, context)
