@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, logging
 
-from olive_like.data._encode import Encoder
+from olive_like.data._encode import TEXTS, Encoder
 from olive_like.data.config import DataConfig
 from olive_like.data.errors import DataError
 from olive_like.data.examples import Example
@@ -33,9 +33,7 @@ def count(examples: Sequence[Example], model: str, config: DataConfig, batch: in
     tokenizer = open_tokenizer(model)
     encoder = Encoder(tokenizer, config.model_copy(update={"packing": False}), 1_000_000_000)
     encoded = encoder.encode(examples)
-    lengths = sorted(
-        sum(len(v) for k, v in r.items() if k.endswith("ids") and k != "token_type_ids") for r in encoded.records
-    )
+    lengths = sorted(sum(len(record[name]) for name in TEXTS if name in record) for record in encoded.records)
     limit = config.max_seq_len
     used = sum(min(length, limit) for length in lengths)
     sequences = math.ceil(used / limit) if config.packing else len(lengths)

@@ -13,6 +13,7 @@ from olive_like.data.examples import Chat, Example, Labelled, Pair, Preference, 
 
 IGNORED = -100  # the label that losses leave out
 Record = dict[str, Any]
+TEXTS = ("input_ids", "prompt_ids", "chosen_ids", "rejected_ids")  # the columns whose tokens count
 
 
 @dataclass
@@ -29,7 +30,7 @@ class Encoded:
 
     @property
     def tokens(self) -> int:
-        return sum(len(ids) for record in self.records for name, ids in record.items() if name.endswith("ids"))
+        return sum(len(record[name]) for record in self.records for name in TEXTS if name in record)
 
     @property
     def trained_tokens(self) -> int:
@@ -191,6 +192,12 @@ class Encoder:
             texts = (examples[i].texts[0], examples[i].texts[1] if pair else None)
             cut = self.tokenizer(*texts, truncation=True, max_length=self.max_len, verbose=False)
             records[i] = {name: list(cut[name]) for name in names}
+        if pair is not None:  # for losses that compare what the model makes of either
+            for side in (0, 1):
+                texts = [example.texts[side] for example in examples]
+                alone = self.tokenizer(texts, truncation=True, max_length=self.max_len, verbose=False)["input_ids"]
+                for record, ids in zip(records, alone, strict=True):
+                    record[f"{('first', 'second')[side]}_text"] = list(ids)
         if "token_type_ids" in names and pair is None:
             for record in records:
                 del record["token_type_ids"]  # all zero: the model's default

@@ -36,6 +36,7 @@ TASK_TYPES = {
     "token-classification": TaskType.TOKEN_CLS,
     "text2text-generation": TaskType.SEQ_2_SEQ_LM,
     "question-answering": TaskType.QUESTION_ANS,
+    "feature-extraction": TaskType.FEATURE_EXTRACTION,
 }
 _LAYERS = (torch.nn.Linear, Conv1D, torch.nn.Embedding, torch.nn.Conv2d)
 

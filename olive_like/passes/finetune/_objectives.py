@@ -192,3 +192,22 @@ class Answers(Objective):
 
     def items(self, batch: Batch) -> int:
         return len(batch["start"])
+
+
+class Comparison(Objective):
+    """Pairs of texts, each by itself: the user's loss says how near their embeddings should be."""
+
+    def collate(self, records: Sequence[Record]) -> Batch:
+        both = [record[side] for side in ("first_text", "second_text") for record in records]
+        batch = self._inputs([{"input_ids": ids} for ids in both])
+        return batch | {"labels": torch.tensor([float(record["label"]) for record in records])}
+
+    def loss(self, model: Any, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        mask = batch["attention_mask"]
+        hidden = model(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state.float()
+        mean = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        first, second = mean.chunk(2)
+        return self.user(first, second, batch["labels"]) * len(batch["labels"]), {}
+
+    def items(self, batch: Batch) -> int:
+        return len(batch["labels"])

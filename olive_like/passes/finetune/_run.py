@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from olive_like.passes.finetune._out_of_memory import is_out_of_memory, words
 from olive_like.passes.finetune._preference import Preferences
 from olive_like.passes.finetune._records import read_records
 from olive_like.passes.finetune._trainer import OliveTrainer
+from olive_like.passes.finetune._user_loss import LoadedLoss
 from olive_like.passes.finetune.settings import TrainingSettings
 from olive_like.passes.tasks import normal
 
@@ -52,6 +54,7 @@ def train(method: str, source: HfModel | Adapter, config: TrainingSettings, cont
                 raise
             if not config.auto_batch or batch == 1:
                 raise PassError(*words(method, source, config, batch)) from error
+        gc.collect()  # the failed training holds itself by reference cycles
         batch, accumulation = (batch + 1) // 2, accumulation * 2
         context.warn(f"out of memory: goes on with batches of {batch} and {accumulation} of them to a step")
 
@@ -72,6 +75,7 @@ class Training:
         self.batch, self.accumulation = batch, accumulation
         self.seed = config.train_seed(context.seed)
         self.records, self.held_out, self.facts = read_records(context)
+        self.loss = LoadedLoss(config.loss) if config.loss else None
         self.task = self._task()
         self.settings = load_config(source)
 
@@ -119,6 +123,13 @@ class Training:
 
     def _task(self) -> str:
         by_data = _TASK_OF_DATA[self.facts["kind"]]
+        if self.loss is not None and self.loss.compares:
+            if "first_text" not in self.records[0]:
+                raise PassError(
+                    f"{self.loss.settings.name} compares two texts, the rows have one",
+                    "Columns: sentence1, sentence2 and label; or name them with `input_cols` and `label_cols`.",
+                )
+            return "feature-extraction"
         said = self.config.task or self.source.task
         if said is None:
             return by_data
@@ -232,15 +243,12 @@ class Training:
     # how to train
 
     def _objective(self, packed: bool) -> Objective:
-        from olive_like.passes.finetune._user_loss import load_loss
-
-        user = load_loss(self.config.loss) if self.config.loss else None
         pad_to = self.facts["max_seq_len"] if self.facts.get("padding") == "max_length" else None
         common: dict[str, Any] = {
             "pad_id": self.tokenizer.pad_token_id,
             "smoothing": self.config.label_smoothing_factor,
             "pad_to": pad_to,
-            "user": user,
+            "user": self.loss,
         }
         kind = self.facts["kind"]
         if self.method == "dpo" and kind != "preference":
@@ -249,6 +257,8 @@ class Training:
             )
         if kind == "lm":
             return _objectives.PackedLanguage(**common) if packed else _objectives.PaddedLanguage(**common)
+        if self.task == "feature-extraction":
+            return _objectives.Comparison(**common)
         if kind in ("classification", "regression"):
             return _objectives.Classes(**common, regression=kind == "regression")
         if kind == "token_classification":
