@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterable
 from typing import TextIO
 
+from olive_like.diagnostics.hide import Hider
 from olive_like.diagnostics.model import Diagnostic, Severity
-from olive_like.redact import Redactor
 
 _COLOURS = {Severity.ERROR: "31", Severity.WARNING: "33", Severity.NOTE: "36"}
 _WIDEST = 160
@@ -19,8 +19,8 @@ def render(diagnostics: Iterable[Diagnostic], *, colour: bool | None = None, str
     diagnostics = list(diagnostics)
     paint = _Paint(_wants_colour(stream or sys.stderr) if colour is None else colour)
     lines = _Lines()
-    redactor = Redactor()
-    blocks = [_block(diagnostic, lines, paint, redactor) for diagnostic in diagnostics]
+    hider = Hider()
+    blocks = [_block(diagnostic, lines, paint, hider) for diagnostic in diagnostics]
     return "\n\n".join([*blocks, summary(diagnostics)]) if blocks else ""
 
 
@@ -67,22 +67,22 @@ def _wants_colour(stream: TextIO) -> bool:
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
 
 
-def _block(diagnostic: Diagnostic, lines: _Lines, paint: _Paint, redactor: Redactor) -> str:
+def _block(diagnostic: Diagnostic, lines: _Lines, paint: _Paint, hider: Hider) -> str:
     colour = _COLOURS[diagnostic.severity]
     head = paint(f"{diagnostic.severity.value}[{diagnostic.code}]", "1", colour)
-    block = [f"{head}: {paint(redactor.text(diagnostic.message), '1')}"]
+    block = [f"{head}: {paint(hider.text(diagnostic.message), '1')}"]
     place = _place(diagnostic)
     line = lines.line(diagnostic.file, diagnostic.line)
     width = len(str(diagnostic.line)) if diagnostic.line else 1
     if place:
         block.append(f"{' ' * width}{paint('-->', '34')} {place}")
     if line is not None and diagnostic.column is not None:
-        text, column, length = _window(redactor.text(line), line, diagnostic.column, diagnostic.length)
+        text, column, length = _window(hider.text(line), line, diagnostic.column, diagnostic.length)
         bar = paint("|", "34")
         block.append(f"{paint(str(diagnostic.line), '34')} {bar} {text}".rstrip())
         block.append(f"{' ' * width} {bar} {' ' * (column - 1)}{paint('^' * length, '1', colour)}")
     if diagnostic.hint:
-        block.append(f"{' ' * width} {paint('=', '34')} {redactor.text(diagnostic.hint)}")
+        block.append(f"{' ' * width} {paint('=', '34')} {hider.text(diagnostic.hint)}")
     return "\n".join(block)
 
 

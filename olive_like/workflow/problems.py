@@ -56,7 +56,7 @@ def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
 
 def shown(value: Any) -> str:
     """A value as it may stand in a message: short, and without secrets."""
-    from olive_like.redact import Redactor
+    from olive_like.diagnostics.hide import Hider
 
     if value is None:
         return "null"
@@ -66,5 +66,5 @@ def shown(value: Any) -> str:
         return "a mapping"
     if isinstance(value, (list, tuple)):
         return "a list"
-    text = Redactor().text(repr(value))
+    text = Hider().text(repr(value))
     return text if len(text) <= 60 else text[:57] + "…" + text[-1]

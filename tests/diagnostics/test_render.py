@@ -50,16 +50,18 @@ def test_what_speaks_to_the_terminal_is_taken_out(tmp_path):
 def test_secrets_are_not_shown(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_abcdefghijkl")
     file = tmp_path / "w.yaml"
-    file.write_text("token: hf_abcdefghijkl\nurl: https://me:pw123@host/x\n")
+    file.write_text(f"token: hf_abcdefghijkl\nurl: https://me:pw123@host/x\nother: hf_{'Z' * 30}\n")
     diagnostics = [
         Diagnostic(
             "OL101", "unknown hf_abcdefghijkl", Severity.ERROR, str(file), 1, 1, "not hf_abcdefghijkl", length=5
         ),
         Diagnostic("OL101", "m", Severity.ERROR, str(file), 2, 1, length=3),
+        Diagnostic("OL101", "m", Severity.ERROR, str(file), 3, 1, length=3),
     ]
     text = render(diagnostics, colour=False)
     assert "hf_abc" not in text
     assert "pw123" not in text
+    assert "ZZZ" not in text
 
 
 def test_without_a_file_there_is_the_field():

@@ -44,7 +44,7 @@ system_entries = entries({name: systems.load(name).Config for name in systems.na
 model_entries = entries(dict(MODELS))
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(
     model=model_entries,
     steps=st.lists(pass_entries, max_size=3),
