@@ -9,10 +9,23 @@ from pathlib import Path
 
 import pytest
 
+from olive_like.store import Record, seal
 from tests.store.faults import ERRNOS, check_sound, count_calls, fail_at, in_child, kill_at, leftovers, publish
 from tests.store.helpers import KEY, Cache, fill, produce
 
 OTHER = "cd" * 32
+
+
+def publish_many_files(root: Path) -> None:
+    """So many that they are synced by threads."""
+    with Cache(root) as cache:
+        staging = cache.staging(OTHER)
+        try:
+            fill(staging, {f"{n}.bin": b"%d" % n for n in range(20)})
+            cache.commit(OTHER, staging, seal(staging, "null", {}, {}), Record(OTHER))
+        finally:
+            if staging.exists():
+                cache.discard(staging)
 
 
 def fetch(root: Path) -> None:
@@ -74,6 +87,7 @@ SCENES: list[tuple[Callable[[Path], None], Callable[[Path], None]]] = [
     (stored, gc),
     (dead_run, gc),
     (damaged, verify),
+    (stored, publish_many_files),
 ]
 IDS = [f"{before.__name__}-{work.__name__}" for before, work in SCENES]
 
