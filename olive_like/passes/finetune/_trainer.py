@@ -125,13 +125,11 @@ class OliveTrainer(Trainer):
         return torch.autocast(kind, self._autocast or torch.bfloat16, enabled=self._autocast is not None)
 
     def training_step(self, model: Any, inputs: Batch, num_items_in_batch: Any = None) -> torch.Tensor:
-        started = time.perf_counter()
         loss = super().training_step(model, inputs, num_items_in_batch)
         if self.args.device.type == "cpu":  # elsewhere asking for the value would stall the device at every step
             self._watch.check_finite(loss, self.state.global_step + 1, self.args)
         self.step_losses().add(loss)
         self.trained_tokens += self.objective.tokens(inputs)
-        self.busy_seconds += time.perf_counter() - started
         return loss
 
     def step_losses(self) -> StepLosses:
@@ -204,16 +202,24 @@ class OliveTrainer(Trainer):
         values = {name: float(value) for name, value in logs.items() if isinstance(value, (int, float))}
         values["memory"] = float(psutil.Process().memory_info().rss)
         if self.busy_seconds:
+            values["tokens"] = float(self.trained_tokens)
             values["tokens_per_second"] = self.trained_tokens / self.busy_seconds
         self.context.progress(self.state.global_step, self.state.max_steps, **values)
         self._watch.see(values, self.state.global_step, self.args)
 
 
 class _Reporter(TrainerCallback):
-    """Tells the order of examples which epoch it is."""
+    """Tells the order of examples which epoch it is, and takes the time of the steps alone."""
 
     def __init__(self, trainer: OliveTrainer) -> None:
         self._trainer = trainer
+        self._began = 0.0
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._began = time.perf_counter()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._trainer.busy_seconds += time.perf_counter() - self._began
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._trainer.order.epoch = int((state.epoch or 0) + 1e-6)
