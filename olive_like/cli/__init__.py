@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cache": ("olive_like.cli.cache", "look into the cache, verify it, make room"),
     "runs": ("olive_like.cli.runs", "list runs, or show one"),
     "data": ("olive_like.cli.data", "check a data file, or show what a model will see of it"),
+    "report": ("olive_like.cli.report", "draw a run as one HTML file"),
     "logs": ("olive_like.cli.logs", "show the log of a pass of a run"),
 }
 

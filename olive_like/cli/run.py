@@ -69,6 +69,8 @@ def run_and_show(source: Any, args: argparse.Namespace, **options: Any) -> int:
         with _signals(cancel) as caught, _own_output(args), progress(quiet=args.json) as listener:
             result = run(source, jobs=args.jobs, cache_dir=args.cache_dir, on_event=listener, cancel=cancel, **options)
     except Interrupted:
+        if args.json:
+            print('{"status": "interrupted", "run": null, "passes": [], "outputs": {}}')
         print("interrupted", file=sys.stderr)
         return 128 + caught[0]
     _show(result, args.json)
