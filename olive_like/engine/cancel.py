@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 
-class Interrupted(BaseException):
+class Interrupted(KeyboardInterrupt):
     """The run was told to stop while it did something that it can simply drop."""
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from olive_like.redact import Redactor
+from olive_like.store.trouble import storing
 
 Listener = Callable[[dict[str, Any]], None]
 
@@ -28,8 +29,9 @@ class RunLog:
         self.run = run
         self.redactor = redactor
         self._listener = listener
-        (folder / "logs").mkdir(parents=True, exist_ok=True)
-        self._events = (folder / "events.jsonl").open("a", encoding="utf-8")
+        with storing(folder):
+            (folder / "logs").mkdir(parents=True, exist_ok=True)
+            self._events = (folder / "events.jsonl").open("a", encoding="utf-8")
         _claim(self._events.fileno(), wait=True)
         self._metrics: dict[str, IO[str]] = {}
 
@@ -40,17 +42,19 @@ class RunLog:
             event["pass"] = node
         event.update(values)
         event = self.redactor.data(event)
-        self._events.write(_line(event))
-        # A reader, or the next run after a crash, sees whole lines at once.
-        self._events.flush()
-        if kind == "progress" and node is not None:
-            self._write_metrics(node, event)
+        with storing(self.folder):
+            self._events.write(_line(event))
+            # A reader, or the next run after a crash, sees whole lines at once.
+            self._events.flush()
+            if kind == "progress" and node is not None:
+                self._write_metrics(node, event)
         if self._listener is not None:
             self._listener(event)
 
     def write(self, name: str, document: Mapping[str, Any]) -> None:
         """Write one of the run's JSON files as a whole."""
-        write_text(self.folder / name, self.redactor.json(document) + "\n")
+        with storing(self.folder / name):
+            write_text(self.folder / name, self.redactor.json(document) + "\n")
 
     def log_path(self, node: str) -> Path:
         """Where what a pass prints goes."""

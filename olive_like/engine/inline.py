@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from olive_like.engine.answer import Failure, Success
-from olive_like.engine.cancel import CancelHandle, Interrupted
+from olive_like.engine.cancel import CancelHandle
 from olive_like.engine.execution import Execution, NodeState
 from olive_like.engine.memory import Memory
 from olive_like.engine.resources import Sampler
 from olive_like.engine.step import Step
 from olive_like.engine.worker import failure, run_pass, seal_result
+from olive_like.errors import StoreError
 from olive_like.systems.base import Launch
 
 
@@ -68,14 +69,17 @@ class Inline:
     def _apply(self, step: Step) -> Success | Failure:
         """Run the pass here; what interrupts the whole process is not the pass's failure."""
         launch = self.launches[step.state.plan.node.system]
-        job = step.job(launch, launch.devices)
+        try:
+            job = step.job(launch, launch.devices)
+        except StoreError as error:
+            return Failure(error.message, error.hint)
         step.started()
         sampler = Sampler(lambda _: None)
         sampler.start()
         try:
             artifact = run_pass(job, step.on_event, self._memory.get)
             manifest = seal_result(artifact)
-        except (KeyboardInterrupt, Interrupted, GeneratorExit):
+        except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - as in a worker: whatever the pass raises is its failure
             self._memory.forget(str(job.output))

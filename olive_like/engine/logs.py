@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from pathlib import Path
 from typing import IO
@@ -21,6 +22,7 @@ class LogPipe:
         self._read, self.write_end = os.pipe()
         os.set_blocking(self._read, False)
         self._rest = b""
+        self.trouble = ""
         self._file: IO[bytes] | None = None
         asyncio.get_running_loop().add_reader(self._read, self._on_readable)
 
@@ -42,7 +44,8 @@ class LogPipe:
         self._write(self._rest)
         self._rest = b""
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # said already
+                self._file.close()
             self._file = None
 
     def close(self) -> None:
@@ -71,9 +74,13 @@ class LogPipe:
         return data
 
     def _write(self, data: bytes) -> None:
-        if data and self._file is not None:
+        if not data or self._file is None:
+            return
+        try:
             self._file.write(self._redactor.raw(data))
             self._file.flush()
+        except OSError as error:  # the pass can go on without its log
+            self.trouble = f"its log cannot be written: {os.strerror(error.errno or 0)}"
 
 
 def append(path: Path, text: str, redactor: Redactor) -> None:

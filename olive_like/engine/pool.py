@@ -73,12 +73,17 @@ class Pool:
         self.exclusive = False
         self._free.append(slot)
 
-    async def worker(self, slot: Slot, log: Path) -> WorkerHandle:
+    def launch_for(self, distributed: bool) -> Launch:
+        """How a pass is started here: as the system's ranks, or as one process if it can only be that."""
+        return self.launch if distributed or self.launch.single is None else self.launch.single
+
+    async def worker(self, slot: Slot, log: Path, launch: Launch | None = None) -> WorkerHandle:
         """The slot's warm worker, or a new one, which may write to the log while it starts."""
-        if slot.worker is None or not slot.worker.reusable:
+        launch = launch or self.launch
+        if slot.worker is None or not slot.worker.reusable or slot.worker.launch is not launch:
             if slot.worker is not None:
                 await slot.worker.stop()
-            slot.worker = WorkerHandle(self.launch, slot.devices, self._redactor, self.keep)
+            slot.worker = WorkerHandle(launch, slot.devices, self._redactor, self.keep)
             await slot.worker.start(log)
         return slot.worker
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ def execute(
     _check_needs(workflow, to_run, launches, request)
     run = new_run_id()
     redactor = Redactor()
-    log = RunLog(store.layout.runs / run, run, redactor, on_event)
+    log = RunLog((store.over or store).layout.runs / run, run, redactor, on_event)
     store.on_warning = lambda text: log.emit("warning", text=text)
     execution = Execution(plan, store, log, workflow.seed)
     order = Order(
@@ -131,19 +131,23 @@ def _launches(workflow: Workflow, nodes: Iterable[PlanNode], request: Request) -
 
 
 def _check_needs(
-    workflow: Workflow, nodes: Iterable[PlanNode], launches: Mapping[str, Launch], request: Request
+    workflow: Workflow, nodes: Sequence[PlanNode], launches: Mapping[str, Launch], request: Request
 ) -> None:
     """Refuse what could only fail after hours: systems that cannot work here, libraries that are missing."""
     from olive_like.graph.needs import install_command, needs_of
 
     for name, launch in launches.items():
         cls, config = system_of(workflow, name)
+        computes = any("device" in node.node.cls.traits for node in nodes if node.node.system == name)
         for trouble in cls.troubles(config, this_machine()):
+            if trouble.device and not computes:
+                continue
             raise WorkflowError(f"the system {name} cannot work here: {trouble.message}", trouble.hint)
         if request.in_process and (launch.ranks > 1 or launch.command):
             raise WorkflowError(f"the system {name} starts processes of its own and cannot run in-process")
     for node in nodes:
-        if launches[node.node.system].command:
+        launch = launches[node.node.system]
+        if launch.command and launch.single is None:
             continue  # another environment, with libraries of its own
         for missing in needs_of(node.node).missing:
             raise WorkflowError(

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,7 +21,16 @@ KIND_SECONDS = 1.5  # between asking a process to end and ending it
 def command(launch: Launch, arguments: Sequence[str]) -> list[str]:
     """The worker's command line. A launcher's command ends with what takes a module's name (`-m`)."""
     start = launch.command or (sys.executable, "-P", "-m")
-    return [*start, MODULE, *arguments]
+    return [*map(_filled, start), MODULE, *arguments]
+
+
+def _filled(part: str) -> str:
+    """What only the moment of the start can tell: a port that is free, and where we are."""
+    if "{port}" in part:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            part = part.replace("{port}", str(probe.getsockname()[1]))
+    return part.replace("{host}", socket.gethostname()) if "{host}" in part else part
 
 
 def environment(launch: Launch, devices: Sequence[str], base: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from olive_like.engine.cancel import CancelHandle, Interrupted
 from olive_like.engine.execution import Execution, Outcome
-from olive_like.engine.goals import Verdict, verdicts
+from olive_like.engine.goals import Verdict
 from olive_like.engine.limits import Limits
 from olive_like.engine.outputs import Output, deliver
 from olive_like.engine.provenance import provenance
+from olive_like.errors import StoreError
 from olive_like.graph.model import SOURCE
 from olive_like.systems.base import Launch
 
@@ -53,23 +55,31 @@ def carry_out(execution: Execution, order: Order, cancel: CancelHandle) -> Finis
         _make(execution, order, cancel)
         cancel.check()
         finished.outputs = _deliver(execution, order, cancel)
-        done = all(state.good for state in execution.states.values())
-        finished.verdicts = verdicts(execution) if done else []
-        finished.status = "ok" if done and all(verdict.met for _, verdict in finished.verdicts) else "failed"
-        for node, verdict in finished.verdicts:
-            log.emit("goal", node, met=verdict.met, text=verdict.text)
-    except (Interrupted, KeyboardInterrupt) as stop:
+        finished.status = "ok" if all(state.good for state in execution.states.values()) else "failed"
+    except KeyboardInterrupt as stop:
         finished.status, finished.reason = "interrupted", str(stop) or "interrupted"
         execution.skip_rest(finished.reason)
-        if isinstance(stop, KeyboardInterrupt) and not cancel.requested:
+        if not cancel.requested:
+            _end(execution, order, finished, started)
             raise
-    finally:
-        finished.seconds = time.time() - started
+    except BaseException:
+        with suppress(StoreError):  # a full disk, say, which is what the exception is about
+            _end(execution, order, finished, started)
+        raise
+    _end(execution, order, finished, started)
+    return finished
+
+
+def _end(execution: Execution, order: Order, finished: Finished, started: float) -> None:
+    """Write down how it ended."""
+    log = execution.log
+    finished.seconds = time.time() - started
+    try:
         log.write("keys.json", keys_document(execution))
         log.emit("run ended", status=finished.status, seconds=round(finished.seconds, 6))
         _write_run(execution, order, finished.status, started, finished)
+    finally:
         log.close()
-    return finished
 
 
 def _make(execution: Execution, order: Order, cancel: CancelHandle) -> None:

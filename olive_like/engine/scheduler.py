@@ -16,6 +16,7 @@ from olive_like.engine.limits import Limits
 from olive_like.engine.pool import Pool, Slot, Waiting, end_all
 from olive_like.engine.step import Step
 from olive_like.engine.worker_handle import StartFailed, WorkerHandle
+from olive_like.errors import StoreError
 from olive_like.systems.base import Launch
 
 T = TypeVar("T")
@@ -203,12 +204,15 @@ class Scheduler:
         raise AssertionError("unreachable")
 
     async def _attempt(self, pool: Pool, slot: Slot, step: Step) -> Success | Failure:
-        job = step.job(pool.launch, slot.devices, pool.keep)
-        step.started(slot.index)
         try:
-            worker = await pool.worker(slot, step.log_path)
+            launch = pool.launch_for(step.state.plan.node.cls.distributed)
+            job = step.job(launch, slot.devices, pool.keep)
+            step.started(slot.index)
+            worker = await pool.worker(slot, step.log_path, launch)
         except StartFailed as error:
             return error.failure
+        except StoreError as error:
+            return Failure(error.message, error.hint)
         return await worker.run(job, step.log_path, step.on_event, self.limits.timeout)
 
     async def _wait_for_other(self, state: NodeState) -> None:

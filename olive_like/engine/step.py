@@ -18,6 +18,7 @@ from olive_like.errors import OliveLikeError, PassError
 from olive_like.graph import keys
 from olive_like.graph.model import SOURCE
 from olive_like.store import Manifest, Record, seal
+from olive_like.store.trouble import storing
 from olive_like.systems.base import Launch
 
 
@@ -116,20 +117,18 @@ class Step:
 
     def fail(self, failure: Failure) -> None:
         """Tell that it failed, with all that helps to find out why."""
-        log = self.execution.log
-        if failure.traceback:
-            append(self.log_path, failure.traceback, log.redactor)
-        else:
-            append(self.log_path, f"error: {failure.message}\n", log.redactor)
+        log, job = self.execution.log, self._job
+        self.discard()  # first: where the disk is full, this makes room for what is to be said
         cause = Cause(
             log.redactor.text(failure.message),
             log.redactor.text(failure.hint),
             log.redactor.text(failure.traceback),
             str(self.log_path),
         )
-        if self._job is not None:
-            cause.repro = str(write_bundle(log.folder, self._job, failure.message, log.redactor))
-        self.discard()
+        with storing(self.log_path):
+            append(self.log_path, failure.traceback or f"error: {failure.message}\n", log.redactor)
+            if job is not None:
+                cause.repro = str(write_bundle(log.folder, job, failure.message, log.redactor))
         self.execution.failed(self.state, cause)
 
     def discard(self) -> None:

@@ -7,6 +7,7 @@ A launcher's ranks are started with `--socket PATH` instead of `--fd`; rank 0 sp
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -165,15 +166,32 @@ def failure(error: BaseException) -> dict[str, Any]:
     from olive_like.errors import OliveLikeError
 
     known = isinstance(error, OliveLikeError)
+    name = type(error).__name__
     text = error.message if isinstance(error, OliveLikeError) else str(error)
     return {
         "event": "failed",
-        "type": type(error).__name__,
-        "message": text if known else f"{type(error).__name__}: {text}" if text else type(error).__name__,
-        "hint": error.hint if isinstance(error, OliveLikeError) else "",
+        "type": name,
+        "message": text if known else f"{name}: {_first_line(text)}" if text else name,
+        "hint": error.hint if isinstance(error, OliveLikeError) else hint_for(error),
         "known": known,
         "traceback": "".join(traceback.format_exception(error)),
     }
+
+
+def hint_for(error: BaseException) -> str:
+    """What to do about the troubles that meet every kind of pass."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "Make room (`olive-like cache gc --max-size 50GB`), or put the cache elsewhere: cache_dir."
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's for a GPU
+        return "Try smaller batches, a shorter sequence, or a system with more memory."
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"Install what brings the module {error.name}."
+    return ""
+
+
+def _first_line(text: str) -> str:
+    first, _, rest = text.strip().partition("\n")
+    return f"{first} …" if rest.strip() else first
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ class WorkerHandle:
     @property
     def reusable(self) -> bool:
         """Whether another pass may run here. Ranks are one training's: they end with it."""
-        return self.alive and self.launch.ranks == 1
+        return self.alive and self.launch.ranks == 1 and self.launch.warm
 
     async def start(self, log: Path) -> None:
         """Start the process and connect to it; what a launcher says meanwhile goes to the first pass's log."""
@@ -125,6 +125,9 @@ class WorkerHandle:
         finally:
             if self._log is not None:  # of a worker that was ended it is closed
                 self._log.finish()
+                if self._log.trouble:
+                    on_event("warning", {"text": self._log.trouble})
+                    self._log.trouble = ""
 
     def tell_made(self, output: Path, digest: str) -> None:
         """What it keeps loaded of a result is from now on known by the result's digest."""

@@ -123,7 +123,7 @@ def no_process_left() -> Iterator[None]:
     assert not left, [child.cmdline() for child in left]
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
     """What the condition gives as soon as it is true."""
     deadline = time.time() + seconds
     while not (value := condition()):

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from olive_like.engine.runs import find_run
+from olive_like.engine.worker import failure
 from tests.engine.conftest import Bench, gone, interrupt, wait_for
 
 pytestmark = pytest.mark.usefixtures("plugin", "no_process_left")
@@ -79,6 +80,21 @@ def test_a_pass_that_takes_too_long_is_ended_with_its_children(bench: Bench) -> 
     result = bench.run({"slow": {"type": "Parent", "pids": str(pids), "stubborn": True}}, timeout=3)
     assert result.passes["slow"].error["message"] == "the pass was not done after 3 s"
     wait_for(lambda: all(gone(int(pid)) for pid in pids.read_text().split()), 5)
+
+
+def test_a_worker_that_is_silent_is_given_up(bench: Bench) -> None:
+    file = bench.file({"stop": {"type": "Die", "signal": "SIGSTOP"}})
+    said = bench.command("run", str(file), env={**os.environ, "OLIVE_LIKE_SILENCE_SECONDS": "2"})
+    assert said.returncode == 1
+    assert "the worker gave no sign of life for 2 s" in said.stdout
+
+
+def test_a_hint_for_what_meets_every_pass() -> None:
+    full = failure(OSError(28, "No space left on device", "/x"))
+    assert full["message"].startswith("OSError: [Errno 28] No space left on device")
+    assert "cache gc" in full["hint"]
+    assert "smaller batches" in failure(MemoryError())["hint"]
+    assert failure(ValueError("one\ntwo"))["message"] == "ValueError: one …"
 
 
 def test_a_worker_that_is_killed_takes_its_children_along(bench: Bench) -> None:
