@@ -113,9 +113,10 @@ class Planner:
 
     def _static_part(self, node: Node) -> dict[str, Any]:
         if node.name not in self._static:
-            self._static[node.name] = keys.static_part(
-                node, self._seed, self._traits.get(node.system, {}), self.store.file_digest
-            )
+            traits = self._traits.get(node.system, {})
+            if not node.cls.distributed:
+                traits = {**traits, "world_size": 1}  # it runs as one process wherever it runs
+            self._static[node.name] = keys.static_part(node, self._seed, traits, self.store.file_digest)
         return self._static[node.name]
 
     def _plan_node(self, node: Node, planned: Mapping[str, PlanNode], source: Artifact | None) -> PlanNode:

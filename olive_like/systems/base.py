@@ -35,6 +35,20 @@ class Launch:
     threads: int = 1  # per rank
     slots: int = 1  # workers side by side
     options: Mapping[str, Any] = field(default_factory=dict)  # handed to the pass as context.launch
+    hosts: tuple[str, ...] = ()  # the machines that take part, where these are others than the engine's
+    warm: bool = True  # whether a worker may run one pass after another
+    single: Launch | None = None  # how a pass is started that cannot run as several ranks
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "command": list(self.command),
+            "env": dict(self.env),
+            "ranks": self.ranks,
+            "devices": list(self.devices),
+            "threads": self.threads,
+            "slots": self.slots,
+            "hosts": list(self.hosts),
+        }
 
 
 @dataclass(frozen=True)
@@ -43,6 +57,7 @@ class Trouble:
 
     message: str
     hint: str = ""
+    device: bool = False  # only passes that compute on the device cannot work
 
 
 class System:
@@ -52,8 +67,9 @@ class System:
 
     @classmethod
     def traits(cls, config: Any) -> dict[str, Any]:
-        """What of the system can change numerics: device kind, dtype, world size. No machine is asked.
+        """What of the system can change numerics: device kind, world size, how training is split up.
 
+        No machine is asked, except for the kind of device where the settings leave it to the machine.
         A system with an environment of its own says under `tools` what is installed there: versions by
         distribution, or one text that stands for all of them.
         """

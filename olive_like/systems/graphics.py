@@ -13,7 +13,7 @@ from olive_like.systems.machine import gpus
 
 _DRIVER = Path("/proc/driver/nvidia/version")
 _FIELDS = ("name", "memory.total", "driver_version", "compute_cap")
-LOOKED_FOR = "/proc/driver/nvidia, CUDA_VISIBLE_DEVICES"
+LOOKED_FOR = "/proc/driver/nvidia, /dev/nvidia0, CUDA_VISIBLE_DEVICES"
 
 
 def graphics() -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from olive_like.marks import NotInKey
 from olive_like.systems.base import Launch, Machine, System, SystemConfig, Trouble
+from olive_like.systems.devices import device_names, gpu_troubles, kind_of_device
 
 _UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(?:I?B)?\s*\Z", re.IGNORECASE)
@@ -58,19 +59,43 @@ class Local(System):
         accelerators: list[Accelerator] = Field(
             [], description="Devices and execution providers that models are made and measured for."
         )
+        device: Literal["auto", "cpu", "gpu"] | None = Field(
+            None, description="What passes compute on; default: the device of the accelerators."
+        )
+        devices: Annotated[Literal["auto"] | list[Annotated[int, Field(ge=0)]], NotInKey()] = Field(
+            "auto", description="Numbers of the GPUs to use; auto: all."
+        )
+
+    default_device: ClassVar[str] = "cpu"
 
     @classmethod
     def traits(cls, config: Any) -> dict[str, Any]:
-        return {"device": "cpu", "world_size": 1}
+        return {"device": cls.kind(config), "world_size": 1}
+
+    @classmethod
+    def kind(cls, config: Any, machine: Machine | None = None) -> str:
+        """`cpu` or `cuda`."""
+        return kind_of_device(config, machine, cls.default_device)
 
     @classmethod
     def launch(cls, config: Any, machine: Machine, jobs: int | None = None) -> Launch:
-        slots = jobs or config.slots
+        devices = device_names(cls.kind(config, machine), config, machine)
+        slots = jobs or (config.slots if "slots" in config.model_fields_set else len(devices))
         threads = config.threads or max(1, machine.cores // slots)
-        return Launch(devices=("cpu",), threads=threads, slots=slots, options=options_of(config))
+        return Launch(devices=devices, threads=threads, slots=slots, options=options_of(config))
 
     @classmethod
     def troubles(cls, config: Any, machine: Machine) -> list[Trouble]:
+        return [*cls.memory_troubles(config, machine), *cls.device_troubles(config, machine)]
+
+    @classmethod
+    def device_troubles(cls, config: Any, machine: Machine) -> list[Trouble]:
+        """What is wrong with the devices."""
+        return gpu_troubles(config, machine) if cls.kind(config, machine) == "cuda" else []
+
+    @classmethod
+    def memory_troubles(cls, config: Any, machine: Machine) -> list[Trouble]:
+        """What is wrong with the memory that is asked for."""
         if config.memory is not None and config.memory > machine.memory:
             have, want = machine.memory / 2**30, config.memory / 2**30
             return [Trouble(f"the system asks for {want:.1f} GiB, the machine has {have:.1f}", "Lower `memory`.")]

@@ -10,6 +10,7 @@ from olive_like.systems.base import Machine
 
 _CGROUP = Path("/sys/fs/cgroup")
 _NVIDIA = Path("/proc/driver/nvidia/gpus")
+_DEVICES = Path("/dev")
 
 
 @cache
@@ -41,6 +42,8 @@ def gpus() -> tuple[str, ...]:
         for line in _lines(folder / "information")
         if line.startswith("Model:")
     )
+    if not names:  # a container may have the devices and not the driver's folder
+        names = ("NVIDIA GPU",) * sum(path.name[6:].isdigit() for path in _DEVICES.glob("nvidia[0-9]*"))
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return names

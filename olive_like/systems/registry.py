@@ -12,7 +12,11 @@ GROUP = "olive_like.systems"
 SYSTEMS: dict[str, str] = {
     "local": "olive_like.systems.local:Local",
     "docker": "olive_like.systems.docker:Docker",
+    "cuda": "olive_like.systems.cuda:Cuda",
+    "deepspeed": "olive_like.systems.deepspeed:DeepSpeed",
+    "fsdp": "olive_like.systems.torchrun:Fsdp",
     "null": "olive_like.systems.null:NullSystem",
+    "torchrun": "olive_like.systems.torchrun:Torchrun",
     "python_environment": "olive_like.systems.python_environment:PythonEnvironment",
 }
 

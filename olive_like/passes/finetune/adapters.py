@@ -50,6 +50,7 @@ class _Trains(Pass):
     tools: ClassVar[tuple[str, ...]] = ("torch", "transformers", "peft")
     data_pass = "TokenizedText"
     distributed = True
+    traits = ("device", "world_size", "training")
     method: ClassVar[str]
 
     Config: ClassVar[type[PassConfig]] = TrainingSettings
