@@ -151,9 +151,12 @@ class Store:
     # ------------------------------------------------------------------ what was
 
     def used(self, key: str, workflow: str, node: str, run_id: str = "") -> None:
-        """Note that a node of a workflow has this key now, for `last_record`."""
+        """Note that a node of a workflow has this key now, for `last_record`, and keep its artifact from gc."""
         if self.over:
             return self.over.used(key, workflow, node, run_id)
+        digest = self.index.read(lambda connection: tables.digest_of(connection, key), None)
+        if digest is not None:
+            self.keep([digest])
         if history.last_key(self.index, workflow, node) != key:
             self.index.write(lambda connection: tables.put_use(connection, workflow, node, key, run_id))
         return None
@@ -179,9 +182,10 @@ class Store:
 
     def pin(self, digest: str, output: Path) -> None:
         """Keep an artifact from gc as long as the output's `provenance.json` names it."""
-        target = self.over or self
-        row = (tables.path_value(Path(output).absolute()), digest, time.time())
-        target.index.write(lambda connection: connection.execute("INSERT OR REPLACE INTO pins VALUES (?,?,?)", row))
+        index, path = (self.over or self).index, tables.path_value(Path(output).absolute())
+        if index.read(lambda connection: tables.pinned_to(connection, path), None) != digest:
+            row = (path, digest, time.time())
+            index.write(lambda connection: connection.execute("INSERT OR REPLACE INTO pins VALUES (?,?,?)", row))
 
     def unpin(self, output: Path) -> None:
         row = (tables.path_value(Path(output).absolute()),)

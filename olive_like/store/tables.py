@@ -67,6 +67,11 @@ def drop_objects(connection: sqlite3.Connection, digests: Iterable[str]) -> None
     connection.executemany("DELETE FROM objects WHERE digest = ?", [(digest,) for digest in digests])
 
 
+def digest_of(connection: sqlite3.Connection, key: str) -> str | None:
+    row = connection.execute("SELECT digest FROM records WHERE key = ?", (key,)).fetchone()
+    return None if row is None else str(row[0])
+
+
 def has_object(connection: sqlite3.Connection, digest: str) -> bool:
     return connection.execute("SELECT 1 FROM objects WHERE digest = ?", (digest,)).fetchone() is not None
 
@@ -75,6 +80,11 @@ def all_refs(connection: sqlite3.Connection) -> dict[str, set[str]]:
     """Digest of each object that stands on others -> their digests."""
     rows = connection.execute("SELECT digest, refs FROM objects WHERE refs != '{}'")
     return {digest: set(json.loads(refs).values()) for digest, refs in rows}
+
+
+def pinned_to(connection: sqlite3.Connection, path: str | bytes) -> str | None:
+    row = connection.execute("SELECT digest FROM pins WHERE path = ?", (path,)).fetchone()
+    return None if row is None else str(row[0])
 
 
 def all_pins(connection: sqlite3.Connection) -> list[tuple[Path, str]]:

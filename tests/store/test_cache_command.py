@@ -132,6 +132,18 @@ def test_an_output_keeps_its_artifact_as_long_as_it_is_there(tmp_path: Path) -> 
         assert len(store.gc(max_size=0).removed) == 1
 
 
+def test_a_hit_that_was_only_noted_is_kept_as_long_as_the_run(tmp_path: Path) -> None:
+    with Cache(tmp_path) as cache:
+        produce(cache)
+    with Cache(tmp_path) as run:
+        run.used(KEY, "w", "n")
+        with Cache(tmp_path) as other:
+            assert other.gc(max_size=0).removed == []
+        assert run.fetch(KEY) is not None
+    with Cache(tmp_path) as other:
+        assert len(other.gc(max_size=0).removed) == 1
+
+
 def test_gc_keeps_fresh_scratch_and_removes_the_forgotten(tmp_path: Path) -> None:
     with Cache(tmp_path) as cache:
         scratch = cache.scratch(KEY)
