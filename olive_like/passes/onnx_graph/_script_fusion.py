@@ -6,13 +6,14 @@ import logging
 from typing import Any
 
 import onnx_ir as ir
-from onnx_ir.passes import common
+import onnxscript.optimizer
 from onnxscript.rewriter.ort_fusions import optimize_for_ort
 
 from olive_like.artifacts import OnnxModel
 from olive_like.passes._onnx_rewrite import rewrite
 from olive_like.passes.base import Context
 from olive_like.passes.onnx_graph.surgeons import _graph
+from olive_like.passes.onnx_graph.surgeons._gemm import gemm_to_matmul_add
 
 TOLERANCE = 1e-3  # fused kernels sum in another order, and approximate some functions
 
@@ -32,7 +33,8 @@ def fuse_graph(graph: ir.Model) -> dict[str, int]:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        common.InlinePass()(graph)
+        gemm_to_matmul_add(graph)  # a Gemm takes two axes, and some rules drop the Reshape that gives it two
+        onnxscript.optimizer.optimize(graph)  # patterns match only where shapes are known and constants folded
         _, counts = optimize_for_ort(graph)
     finally:
         logger.setLevel(level)

@@ -19,6 +19,7 @@ from olive_like.passes._onnx_files import components, load_ir, save_ir
 from olive_like.passes._onnx_rewrite import like_input, prove, target_of
 from olive_like.passes.base import Context
 from olive_like.passes.onnx_graph import _script_fusion
+from olive_like.passes.onnx_graph._peephole import count_nodes
 from olive_like.passes.tasks import read_config
 
 # Architectures by the name in config.json -> whose patterns onnxruntime looks for.
@@ -30,12 +31,12 @@ _FAMILIES = {
     **dict.fromkeys(("bart", "mbart", "whisper", "pegasus"), "bart"),
     **dict.fromkeys(("clip", "clip_text_model", "clip_vision_model"), "clip"),
     **dict.fromkeys(("t5", "mt5"), "t5"),
-    "gpt2": "gpt2",
-    "gpt_neox": "gpt_neox",
     "swin": "swin",
     "wav2vec2-conformer": "conformer",
 }
-_SCRIPT = "onnxscript"  # for decoders with rotary embeddings, which onnxruntime's optimiser does not know
+_SCRIPT = "onnxscript"  # for decoders with a cache, whose graphs onnxruntime's optimiser does not know or breaks
+# What a pattern that does not fit raises inside the optimiser, which checks little.
+_CRASHES = (AssertionError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 _LARGE = 1_500_000_000
 _TOLERANCE = 2e-3
 
@@ -51,18 +52,12 @@ def fuse(model: OnnxModel, config: Any, context: Context) -> OnnxModel:
     if family != _SCRIPT and family not in optimizer.MODEL_TYPES:
         known = ", ".join(sorted([*optimizer.MODEL_TYPES, _SCRIPT]))
         raise PassError(f"model_type {family!r} is not known to onnxruntime's optimiser", f"It knows {known}.")
+    settings = _with_sizes(config, model)
     counts: dict[str, int] = {}
-    # onnxscript's rules know graphs of the newer exporter, onnxruntime's those of the older.
-    scripted = not config.only_onnxruntime and not config.optimization_options
     for path in components(model).values():
-        graph = load_ir(path)
-        if scripted:
-            _add(counts, _script_fusion.fuse_graph(graph))
-        if family != _SCRIPT or not scripted or config.float16 or config.input_int32:
-            work = context.scratch / path.stem / path.name
-            save_ir(graph, work)
-            graph, found = _by_onnxruntime(work, config, context, "bert" if family == _SCRIPT else family)
-            counts = {**found, **{name: count for name, count in counts.items() if name not in found}}
+        graph, found = _best(path, settings, context, family)
+        for name, count in found.items():
+            counts[name] = counts.get(name, 0) + count
         save_ir(graph, target_of(model, path, context), like_input(config, path))
     _script_fusion.report(counts, context)
     half = config.float16
@@ -70,9 +65,47 @@ def fuse(model: OnnxModel, config: Any, context: Context) -> OnnxModel:
     return prove(model, config, context, 2e-2 if half else _TOLERANCE, attributes=attributes)
 
 
-def _add(counts: dict[str, int], more: dict[str, int]) -> None:
-    for name, count in more.items():
-        counts[name] = counts.get(name, 0) + count
+def _with_sizes(config: Any, model: OnnxModel) -> Any:
+    """Heads and width from the config beside the model: many graphs do not show them."""
+    known = read_config(model.path) if (model.path / "config.json").is_file() else {}
+    sizes = {"num_heads": known.get("num_attention_heads"), "hidden_size": known.get("hidden_size")}
+    return config.model_copy(
+        update={key: v for key, v in sizes.items() if isinstance(v, int) and not getattr(config, key)}
+    )
+
+
+def _best(path: Path, config: Any, context: Context, family: str) -> tuple[ir.Model, dict[str, int]]:
+    """The shortest graph of what can be done: onnxscript's rules know graphs of the newer exporter, onnxruntime's
+    those of the older, and which of them finds more shows only afterwards.
+    """
+    scripts = not config.only_onnxruntime and not config.optimization_options
+    if family == _SCRIPT:
+        if scripts and not config.float16 and not config.input_int32:
+            graph = load_ir(path)
+            return graph, _script_fusion.fuse_graph(graph)
+        return _fused(path, config, context, "bert", scripts)
+    tries = [False, True] if scripts else [False]
+    results: list[tuple[ir.Model, dict[str, int]]] = []
+    trouble: PassError | None = None
+    for first in tries:
+        try:
+            results.append(_fused(path, config, context, family, first))
+        except PassError as error:
+            trouble = trouble or error
+    if not results and trouble is not None:
+        raise trouble
+    return min(results, key=lambda result: count_nodes(result[0]))
+
+
+def _fused(path: Path, config: Any, context: Context, family: str, script: bool) -> tuple[ir.Model, dict[str, int]]:
+    """onnxruntime's optimiser, alone or behind onnxscript's rules."""
+    graph, counts = load_ir(path), {}
+    if script:
+        counts = _script_fusion.fuse_graph(graph)
+    work = context.scratch / f"{path.stem}-{'script' if script else 'plain'}" / path.name
+    save_ir(graph, work)
+    graph, found = _by_onnxruntime(work, config, family)
+    return graph, {**{name: count for name, count in counts.items() if name not in found}, **found}
 
 
 def _family_of(model: OnnxModel, context: Context) -> str:
@@ -87,7 +120,7 @@ def _family_of(model: OnnxModel, context: Context) -> str:
     return family
 
 
-def _by_onnxruntime(path: Path, config: Any, context: Context, family: str) -> tuple[ir.Model, dict[str, int]]:
+def _by_onnxruntime(path: Path, config: Any, family: str) -> tuple[ir.Model, dict[str, int]]:
     options = FusionOptions(family)
     for name, value in (config.optimization_options or {}).items():
         if not hasattr(options, name):
@@ -96,16 +129,22 @@ def _by_onnxruntime(path: Path, config: Any, context: Context, family: str) -> t
             )
         setattr(options, name, value)
     with _quiet():
-        result = optimizer.optimize_model(
-            str(path),
-            family,
-            num_heads=config.num_heads,
-            hidden_size=config.hidden_size,
-            optimization_options=options,
-            opt_level=config.opt_level,
-            use_gpu=config.use_gpu,
-            only_onnxruntime=config.only_onnxruntime,
-        )
+        try:
+            result = optimizer.optimize_model(
+                str(path),
+                family,
+                num_heads=config.num_heads,
+                hidden_size=config.hidden_size,
+                optimization_options=options,
+                opt_level=1 if config.opt_level is None else config.opt_level,
+                use_gpu=config.use_gpu,
+                only_onnxruntime=config.only_onnxruntime,
+            )
+        except _CRASHES as error:
+            raise PassError(
+                f"onnxruntime's optimiser for {family} breaks off on this graph: {type(error).__name__}: {error}",
+                "It was written for graphs of another exporter: leave `model_type` out, or use OnnxScriptFusion.",
+            ) from error
         if config.float16:
             result.convert_float_to_float16(
                 keep_io_types=config.keep_io_types,
@@ -115,12 +154,13 @@ def _by_onnxruntime(path: Path, config: Any, context: Context, family: str) -> t
             )
         if config.input_int32:
             result.change_graph_inputs_to_int32()
-        result.topological_sort()
     found = {name: count for name, count in result.get_fused_operator_statistics().items() if count}
-    written = context.scratch / f"{path.stem}.fused.onnx"
+    written = path.with_suffix(".fused.onnx")
     large = result.model.ByteSize() > _LARGE
     onnx.save_model(result.model, written, save_as_external_data=large, location=f"{written.name}.data")
-    return load_ir(written), found
+    graph = load_ir(written)
+    graph.graph.sort()
+    return graph, found
 
 
 @contextmanager

@@ -152,8 +152,13 @@ def sites(graph: ir.Model, request: Request) -> Iterable[Site]:
             site = Site(node, weight, False) if weight is not None and len(_shape(weight)) == 2 else None
         else:
             continue
-        if site is not None and min(Matrix(site.weight).rows, Matrix(site.weight).columns) > 1:
+        if site is not None and _inputs_of(site) >= _SMALLEST_BLOCK:  # tables of biases gain nothing
             yield site
+
+
+def _inputs_of(site: Site) -> int:
+    matrix = Matrix(site.weight)
+    return matrix.rows if site.columns else matrix.columns
 
 
 def _matmul(node: ir.Node) -> Site | None:
@@ -181,7 +186,7 @@ class _Worker:
         self.graph, self.spool, self.context, self.request = graph, spool, context, request
         self.errors: list[WeightError] = []
         self.treated: list[str] = []
-        self._done: dict[tuple[int, bool, Spec], tuple[list[ir.Value], int]] = {}
+        self._done: dict[tuple[int, bool, Spec, bool], list[ir.Value]] = {}
         self._said: set[str] = set()
 
     def treat(self, site: Site) -> None:
@@ -193,11 +198,26 @@ class _Worker:
         spec = self._fitting(spec, inner, site) if spec else None
         if spec is None:
             return
-        key = (id(site.weight), site.columns, spec)
+        # An embedding that also makes the logits is stored once, if both kernels read the same bytes.
+        key = (id(site.weight), site.columns, spec, site.is_gather and bool(inner % spec.block))
         if key not in self._done:
-            self._done[key] = self._tensors(site, matrix, spec), inner
-        values, _ = self._done[key]
+            self._done[key] = self._tensors(site, matrix, spec)
+        values = list(self._done[key])
+        axes = 2 if site.is_gather else 3
+        if values[0].const_value is not None and len(values[0].const_value.shape) != axes:
+            values[0] = self._reshaped(site, values[0], matrix, spec)
         (self._gather if site.is_gather else self._matmul)(site, values, matrix, spec)
+
+    def _reshaped(self, site: Site, packed: ir.Value, matrix: Matrix, spec: Spec) -> ir.Value:
+        """The packed weight of the other kernel in the axes of this one; the runtime folds the Reshape."""
+        sizes = [matrix.rows, -1] if site.is_gather else [matrix.rows, -1, spec.block * spec.bits // 8]
+        graph = _graph.graph_of(site.node)
+        name = _graph.fresh(graph, f"{site.node.name}_shared")
+        shape = _graph.add_weight(graph, f"{name}_shape", np.array(sizes, np.int64))
+        node = ir.node("Reshape", [packed, shape], name=name)
+        node.outputs[0].name = f"{name}_weight"
+        graph.insert_before(site.node, node)
+        return node.outputs[0]
 
     def _fitting(self, spec: Spec, inner: int, site: Site) -> Spec | None:
         """The specification with a block that suits the weight's length."""

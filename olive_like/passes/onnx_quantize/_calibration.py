@@ -44,6 +44,8 @@ def calibration_feeds(
     if data is None:
         return _without_data(model, graph, io, limit, context)
     feeds = list(islice(_from_data(model, io, data, context), limit))
+    if feeds and _has_cache(io) and "input_ids" in feeds[0]:
+        feeds = _with_cache(graph, io, feeds, vocabulary_of(model), context)
     if not feeds:
         raise PassError("the calibration set is empty", "Check its files, `split` and `max_samples`.")
     _check_shapes(feeds[0], io)
@@ -51,16 +53,41 @@ def calibration_feeds(
 
 
 def _without_data(model: OnnxModel, graph: Path, io: Mapping[str, Any], limit: int, context: Context) -> list[Arrays]:
-    if any(value["name"].startswith("past") for value in io["inputs"]):
+    if _has_cache(io):
         context.note(
             "calibrated on text that the model itself made (seeded), as no data set was given; "
             "text of the model's later use gives better ranges"
         )
-        return own_text(graph, io, vocabulary_of(model), limit, context)
+        feeds = own_text(graph, io, vocabulary_of(model), limit, context)
+        return _with_cache(graph, io, feeds, vocabulary_of(model), context)
     context.note("calibrated on made-up inputs, as no data set was given: real ones give better ranges")
     vocabulary = vocabulary_of(model)
     count = min(limit, 32)
     return [make_feeds(io, Shape(1, 32, 0), context.seed + index, vocabulary) for index in range(count)]
+
+
+def _has_cache(io: Mapping[str, Any]) -> bool:
+    return any(value["name"].startswith("past") for value in io["inputs"])
+
+
+def _with_cache(
+    graph: Path, io: Mapping[str, Any], feeds: list[Arrays], vocabulary: int, context: Context
+) -> list[Arrays]:
+    """Each sequence in two steps, the second with the cache of the first: an empty cache has no ranges to measure."""
+    session = open_session(graph, threads=context.threads, device=context.device)
+    result = []
+    for whole in feeds:
+        ids = whole["input_ids"]
+        half = ids.shape[1] // 2
+        filled = any(array.size for name, array in whole.items() if name.startswith("past"))
+        if ids.shape[0] != 1 or half == 0 or filled:
+            result.append(whole)
+            continue
+        first = make_feeds(io, Shape(1, half, 0), 0, vocabulary) | {"input_ids": ids[:, :half]}
+        cache = cache_inputs(run_session(session, first))
+        second = make_feeds(io, Shape(1, ids.shape[1] - half, half), 0, vocabulary, cache)
+        result += [first, second | {"input_ids": ids[:, half:]}]
+    return result
 
 
 def own_text(graph: Path, io: Mapping[str, Any], vocabulary: int, limit: int, context: Context) -> list[Arrays]:

@@ -34,6 +34,7 @@ from olive_like.passes.onnx_quantize._select import (
 from olive_like.passes.onnx_quantize.settings import IntegerConfig
 
 _WEIGHT_TYPES = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
+_FLOAT = 1  # as ONNX numbers types
 INLINE_FOR_PROTOBUF = 1_500_000_000
 
 
@@ -137,7 +138,8 @@ def is_large(graph: ir.Model) -> bool:
 
 def options(config: IntegerConfig) -> dict[str, Any]:
     """Settings that onnxruntime calls extra options."""
-    chosen: dict[str, Any] = {"ActivationSymmetric": config.activation_symmetric}
+    # Behind onnxruntime's own operators types are not inferred; the weights say what they must be.
+    chosen: dict[str, Any] = {"ActivationSymmetric": config.activation_symmetric, "DefaultTensorType": _FLOAT}
     if config.weight_symmetric is not None:
         chosen["WeightSymmetric"] = config.weight_symmetric
     return chosen | (config.extra_options or {})
