@@ -22,6 +22,7 @@ from olive_like.passes.onnx_base import OnnxFileConfig
 INLINE_LIMIT = 1_800_000_000  # protobuf ends at 2 GiB; the rest is for the graph
 _FICLONE = 0x40049409  # "share this file's blocks", from linux/fs.h
 _GRAPH_ALIGNMENT = 64
+_SHAPES = 128  # bytes; shapes and axes are smaller, and no runtime reads them from a data file
 # Ops that onnxruntime has put into ONNX's own domain, where the checker does not know them.
 _RUNTIME_OPS = frozenset({"SimplifiedLayerNormalization"})
 
@@ -78,6 +79,8 @@ def save_ir(model: ir.Model, path: Path, settings: OnnxFileConfig | None = None)
     The model's external weights point to the written files afterwards.
     """
     settings = settings or OnnxFileConfig()
+    if settings.size_threshold < _SHAPES:
+        settings = settings.model_copy(update={"size_threshold": _SHAPES})
     path.parent.mkdir(parents=True, exist_ok=True)
     if settings.convert_attribute:
         ir.passes.common.LiftConstantsToInitializersPass(lift_all_constants=False)(model)

@@ -66,6 +66,18 @@ class Comparison:
         if name == "logits" and before.ndim >= 2 and before.shape[-1] > 1:
             self._add_logits(before, after)
 
+    def merge(self, other: Comparison) -> None:
+        """Take in what another comparison found."""
+        if other.scaled > self.scaled or not self.worst:
+            self.scaled, self.worst = other.scaled, other.worst
+        self.max_abs_diff = max(self.max_abs_diff, other.max_abs_diff)
+        self.max_rel_diff = max(self.max_rel_diff, other.max_rel_diff)
+        self.broken += other.broken
+        self.same_top += other.same_top
+        self.positions += other.positions
+        self.divergence += other.divergence
+        self.runs += other.runs
+
     def _add_logits(self, before: np.ndarray, after: np.ndarray) -> None:
         before, after = before.reshape(-1, before.shape[-1]), after.reshape(-1, after.shape[-1])
         self.same_top += int((before.argmax(-1) == after.argmax(-1)).sum())

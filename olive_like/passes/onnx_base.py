@@ -23,7 +23,12 @@ class OnnxFileConfig(PassConfig):
         pattern=r"^[^/\\]+$",
         description="Name of the data file, in the model's folder. Unset: the graph's name with `.data` added.",
     )
-    size_threshold: int = Field(1024, ge=0, description="Weights of at most so many bytes stay inside the graph.")
+    size_threshold: int = Field(
+        1024,
+        ge=0,
+        description="Weights of at most so many bytes stay inside the graph; below 128 they always do, because "
+        "runtimes read shapes from there.",
+    )
     convert_attribute: bool = Field(False, description="Move tensors that are nodes' attributes to the data file too.")
 
 

@@ -26,21 +26,68 @@ def verify_export(
     if dtype == "bfloat16" and context.device == "cpu":
         context.note("not compared with PyTorch: onnxruntime has no bfloat16 on CPUs")
         return None
+    tolerance = config.verify_tolerance or TOLERANCE.get(dtype, 1e-4)
     comparison = Comparison()
     for part in parts:
-        _compare_part(result, part, comparison, context)
-    recorded = judge(comparison, config.verify, config.verify_tolerance or TOLERANCE.get(dtype, 1e-4), context)
+        _compare_part(result, part, model, tolerance, comparison, context)
+    recorded = judge(comparison, config.verify, tolerance, context)
     whole = (len(parts) == 1 and parts[0].name == "model") or {part.name for part in parts} == {"encoder", "decoder"}
     if config.verify_tokens and config.dynamic and whole and "kv_cache" in result.attributes:
         recorded["greedy_tokens"] = _compare_tokens(result, parts, model, dtype, config, context)
     return recorded
 
 
-def _compare_part(result: OnnxModel, part: Part, comparison: Comparison, context: Context) -> None:
-    session = open_session(result.path / part.file, threads=context.threads, device=context.device)
+def _compare_part(
+    result: OnnxModel, part: Part, model: Any, tolerance: float, comparison: Comparison, context: Context
+) -> None:
+    # Weights laid out anew for speed would be in memory twice.
+    once = {"session.disable_prepacking": "1"}
+    session = open_session(result.path / part.file, threads=context.threads, device=context.device, options=once)
     for inputs in part.samples():
         expected = as_arrays(reference(part, inputs))
-        compare_outputs(expected, run_session(session, as_arrays(inputs)), comparison)
+        got = run_session(session, as_arrays(inputs))
+        found = _compared(expected, got)
+        if found.scaled > tolerance and result.attributes["dtype"] == "float32":
+            _excuse(found, expected, got, part, inputs, model, context)
+        comparison.merge(found)
+
+
+def _compared(expected: Arrays, got: Arrays) -> Comparison:
+    found = Comparison()
+    compare_outputs(expected, got, found)
+    return found
+
+
+def _excuse(
+    found: Comparison,
+    expected: Arrays,
+    got: Arrays,
+    part: Part,
+    inputs: dict[str, torch.Tensor],
+    model: Any,
+    context: Context,
+) -> None:
+    """Judge a difference by float64: some inputs, random tokens above all, make a model blow up any rounding.
+
+    What counts then is by how much the graph is further from float64 than PyTorch's own float32 is.
+    """
+    try:
+        model.double()
+        exact = as_arrays(reference(part, {name: _doubled(tensor) for name, tensor in inputs.items()}))
+    except RuntimeError:
+        return  # the model insists on float32 somewhere: the difference stands
+    finally:
+        model.float()
+    own, graph = _compared(exact, expected), _compared(exact, got)
+    context.note(
+        f"{found.worst} differs by {found.max_abs_diff:.1e} from PyTorch's float32, which is itself "
+        f"{own.max_abs_diff:.1e} from its float64; the graph is {graph.max_abs_diff:.1e} from it"
+    )
+    found.scaled = max(0.0, graph.scaled - own.scaled)
+
+
+def _doubled(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.double() if tensor.is_floating_point() else tensor
 
 
 def as_arrays(tensors: dict[str, torch.Tensor]) -> Arrays:
@@ -74,7 +121,8 @@ def _compare_tokens(
 def _prompts(parts: list[Part], vocabulary: int, model: Any) -> list[tuple[torch.Tensor, dict[str, torch.Tensor]]]:
     """What to begin with: two prompts, or one thing for the encoder to read and the token that begins an answer."""
     if len(parts) == 1:
-        return [(some_tokens(1, length, vocabulary, seed), {}) for seed, length in enumerate(_PROMPTS)]
+        text = parts[0].text
+        return [(some_tokens(1, length, vocabulary, seed, text), {}) for seed, length in enumerate(_PROMPTS)]
     start = getattr(model.config, "decoder_start_token_id", None) or getattr(model.config, "bos_token_id", None) or 0
     return [(torch.tensor([[start]]), parts[0].samples()[0])]
 

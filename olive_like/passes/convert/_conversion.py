@@ -16,7 +16,7 @@ from olive_like.passes.convert._check_export import verify_export
 from olive_like.passes.convert._decoder import decoder_part
 from olive_like.passes.convert._encoder_decoder import encoder_decoder_parts
 from olive_like.passes.convert._export import export
-from olive_like.passes.convert._parts import Part
+from olive_like.passes.convert._parts import Part, text_ids
 from olive_like.passes.convert._scripted import is_described, load_scripted, scripted_part
 from olive_like.passes.convert._side_files import write_side_files
 from olive_like.passes.convert._single import single_part
@@ -60,7 +60,7 @@ def _prepared(
     if isinstance(source, PyTorchModel) or is_described(source):
         parts = [scripted_part(model, script, source, dtype if config.torch_dtype else None)]
     else:
-        parts = _parts(model, task, dtype, config)
+        parts = _parts(model, task, dtype, config, source)
     if only is not None:
         known = [part.name for part in parts]
         unknown = [name for name in only if name not in known]
@@ -87,10 +87,10 @@ def _attention(source: HfModel | Adapter, task: str, config: Any) -> str | None:
     return "eager" if text and not config.use_dynamo_exporter and config.target_opset <= 20 else None
 
 
-def _parts(model: Any, task: str, dtype: torch.dtype, config: Any) -> list[Part]:
+def _parts(model: Any, task: str, dtype: torch.dtype, config: Any, source: HfModel | Adapter) -> list[Part]:
     sequence = None if config.dynamic else config.fixed_sequence_length
     if task == "text-generation":
-        return [decoder_part(model, dtype, config.past_key_value_name, sequence)]
+        return [decoder_part(model, dtype, config.past_key_value_name, sequence, text_ids(source))]
     if model.config.is_encoder_decoder and task in ("text2text-generation", "automatic-speech-recognition"):
         return encoder_decoder_parts(model, dtype, config.past_key_value_name, sequence)
     return [single_part(model, dtype, sequence)]

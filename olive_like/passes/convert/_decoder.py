@@ -12,8 +12,6 @@ from transformers.cache_utils import DynamicLayer
 from olive_like.errors import PassError
 from olive_like.passes.convert._parts import Flat, Part, reference, some_tokens
 
-_PAST_LENGTHS = (0, 1, 100)
-
 
 class DecoderWithPast(Flat):
     """A causal language model whose cache is a flat list: key and value of each layer in turn."""
@@ -38,7 +36,9 @@ def _flat(cache: Any) -> list[torch.Tensor]:
     return [tensor for layer in cache.layers for tensor in (layer.keys, layer.values)]
 
 
-def decoder_part(model: Any, dtype: torch.dtype, prefix: str, sequence: int | None) -> Part:
+def decoder_part(
+    model: Any, dtype: torch.dtype, prefix: str, sequence: int | None, text: torch.Tensor | None = None
+) -> Part:
     """The one graph for prefill and decoding; `sequence` fixes its length, at batch 1 and without a past."""
     config = model.config.get_text_config()
     accepted = inspect.signature(model.forward).parameters
@@ -48,12 +48,12 @@ def decoder_part(model: Any, dtype: torch.dtype, prefix: str, sequence: int | No
     module = DecoderWithPast(model, names).eval()
     limit = int(getattr(config, "max_position_embeddings", None) or 2048)
 
-    def inputs(batch: int, length: int, past: int, filled: bool) -> dict[str, torch.Tensor]:
-        feeds = _text(names, batch, length, past, config.vocab_size, model.device)
+    def inputs(batch: int, length: int, past: int, filled: bool, padded: int = 0) -> dict[str, torch.Tensor]:
+        feeds = _text(names, batch, length, past, config.vocab_size, model.device, padded, 0, text)
         sizes = [(batch, heads, past, width) for heads, width in shapes]
         cache = [torch.zeros(size, dtype=dtype, device=model.device) for size in sizes]
         if past and filled:
-            before = {**_text(names, batch, past, 0, config.vocab_size, model.device, seed=1)}
+            before = _text(names, batch, past, 0, config.vocab_size, model.device, padded, 1, text)
             empty = [torch.zeros(batch, heads, 0, width, dtype=dtype, device=model.device) for heads, width in shapes]
             with torch.no_grad():
                 cache = list(module([*before.values(), *empty])[1:])
@@ -62,11 +62,9 @@ def decoder_part(model: Any, dtype: torch.dtype, prefix: str, sequence: int | No
     def samples() -> list[dict[str, torch.Tensor]]:
         if sequence is not None:
             return [inputs(1, sequence, 0, True)]
-        cases = [(batch, 5, past) for batch, past in zip((1, 3, 3), _PAST_LENGTHS, strict=True)]
-        made = [inputs(batch, length, past, True) for batch, length, past in cases if past + length <= limit]
-        if "attention_mask" in names:
-            made[-1]["attention_mask"][0, 0] = 0  # as left padding leaves it
-        return made
+        # batch, new tokens, past, and how many of the past are padding in the first row
+        cases = [(1, 5, 0, 0), (3, 5, 1, 0), (3, 5, 100, 9)]
+        return [inputs(b, s, p, True, padded) for b, s, p, padded in cases if p + s <= limit]
 
     part = Part(
         name="model",
@@ -76,6 +74,7 @@ def decoder_part(model: Any, dtype: torch.dtype, prefix: str, sequence: int | No
         outputs=["logits", *(f"present.{name}" for name in cache_names)],
         axes={} if sequence is not None else _axes(names, prefix, cache_names),
         samples=samples,
+        text=text,
         attributes={
             "vocab_size": config.vocab_size,
             "kv_cache": {
@@ -93,12 +92,23 @@ def decoder_part(model: Any, dtype: torch.dtype, prefix: str, sequence: int | No
 
 
 def _text(
-    names: list[str], batch: int, length: int, past: int, vocabulary: int, device: torch.device, seed: int = 0
+    names: list[str],
+    batch: int,
+    length: int,
+    past: int,
+    vocabulary: int,
+    device: torch.device,
+    padded: int = 0,
+    seed: int = 0,
+    text: torch.Tensor | None = None,
 ) -> dict[str, torch.Tensor]:
+    """Tokens, and the mask and positions of a batch whose first row begins with padding."""
+    mask = torch.ones(batch, past + length, dtype=torch.long)
+    mask[0, :padded] = 0
     made = {
-        "input_ids": some_tokens(batch, length, vocabulary, seed),
-        "attention_mask": torch.ones(batch, past + length, dtype=torch.long),
-        "position_ids": torch.arange(past, past + length)[None].repeat(batch, 1),
+        "input_ids": some_tokens(batch, length, vocabulary, seed, text),
+        "attention_mask": mask,
+        "position_ids": (mask.cumsum(-1) - 1).clamp(min=0)[:, past:],
     }
     return {name: made[name].to(device) for name in names}
 
