@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from olive_like.errors import OliveLikeError, PassError, WorkflowError
+from olive_like.errors import OliveLikeError, PassError, StoreError, WorkflowError
 
 if TYPE_CHECKING:
     from olive_like.diagnostics import Diagnostic
@@ -72,6 +72,7 @@ class RunResult:
     passes: Mapping[str, PassResult]
     outputs: Mapping[str, Output]
     folder: Path  # of the run: events, logs, plan
+    errors: Sequence[Mapping[str, str]] = ()  # output, message, hint: what was made, but could not be delivered
     goals: Sequence[Mapping[str, Any]] = ()  # node, met, text: every goal held against what was measured
     search: Mapping[str, Any] | None = None  # trials, Pareto front and best, where settings were left open
 
@@ -86,6 +87,8 @@ class RunResult:
         for result in self.passes.values():
             if result.status == "failed" and result.error is not None:
                 raise PassError(f"{result.name}: {result.error['message']}", result.error["hint"])
+        for error in self.errors:
+            raise StoreError(f"{error['output']}: {error['message']}", error["hint"])
         for goal in self.goals:
             if not goal["met"]:
                 raise PassError(f"goal missed: {goal['node']}: {goal['text']}")
@@ -98,6 +101,7 @@ class RunResult:
             "seconds": self.seconds,
             "passes": [result.to_json() for result in self.passes.values()],
             "outputs": {name: output.to_json() for name, output in self.outputs.items()},
+            "errors": [dict(error) for error in self.errors],
             "goals": [dict(goal) for goal in self.goals],
             "search": dict(self.search) if self.search is not None else None,
         }
@@ -238,6 +242,7 @@ def _result(finished: Finished, search: Mapping[str, Any] | None = None) -> RunR
         passes,
         finished.outputs,
         execution.log.folder,
+        finished.errors,
         goals,
         search,
     )

@@ -39,6 +39,7 @@ class Finished:
     status: str  # ok, failed or interrupted
     execution: Execution
     outputs: dict[str, Output] = field(default_factory=dict)
+    errors: list[dict[str, str]] = field(default_factory=list)  # outputs that could not be delivered
     verdicts: list[tuple[str, Verdict]] = field(default_factory=list)  # node, goal held against its value
     seconds: float = 0.0
     reason: str = ""
@@ -54,8 +55,9 @@ def carry_out(execution: Execution, order: Order, cancel: CancelHandle) -> Finis
     try:
         _make(execution, order, cancel)
         cancel.check()
-        finished.outputs = _deliver(execution, order, cancel)
-        finished.status = "ok" if all(state.good for state in execution.states.values()) else "failed"
+        _deliver(execution, order, cancel, finished)
+        made = all(state.good for state in execution.states.values())
+        finished.status = "ok" if made and not finished.errors else "failed"
     except KeyboardInterrupt as stop:
         finished.status, finished.reason = "interrupted", str(stop) or "interrupted"
         execution.skip_rest(finished.reason)
@@ -118,8 +120,8 @@ def _work(execution: Execution, order: Order, cancel: CancelHandle) -> None:
     run_scheduler(execution, order.launches, order.limits, cancel)
 
 
-def _deliver(execution: Execution, order: Order, cancel: CancelHandle) -> dict[str, Output]:
-    delivered: dict[str, Output] = {}
+def _deliver(execution: Execution, order: Order, cancel: CancelHandle, finished: Finished) -> None:
+    """Put every output into its folder; one that cannot be put there keeps no other from its own."""
     for name, node in execution.plan.graph.outputs.items():
         if name not in order.targets or not (node == SOURCE or execution.states[node].good):
             continue
@@ -127,9 +129,16 @@ def _deliver(execution: Execution, order: Order, cancel: CancelHandle) -> dict[s
         artifact = execution.plan.source if node == SOURCE else execution.states[node].artifact
         assert artifact is not None
         story = execution.log.redactor.data(provenance(execution, node, name, order.workflow))
-        delivered[name] = deliver(name, artifact, order.targets[name], story)
-        execution.log.emit("output", node, name=name, **delivered[name].to_json())
-    return delivered
+        try:
+            output = deliver(name, artifact, order.targets[name], story)
+            if node != SOURCE:
+                execution.store.pin(output.digest, order.targets[name])
+        except StoreError as error:
+            finished.errors.append({"output": name, "message": error.message, "hint": error.hint})
+            execution.log.emit("output failed", node, name=name, message=error.message, hint=error.hint)
+            continue
+        finished.outputs[name] = output
+        execution.log.emit("output", node, name=name, **output.to_json())
 
 
 def _write_run(
@@ -152,6 +161,7 @@ def _write_run(
     if finished is not None:
         document["seconds"] = finished.seconds
         document["passes"] = [summary(execution, name) for name in execution.states]
+        document["errors"] = finished.errors
         document["outputs"] = {name: output.to_json() for name, output in finished.outputs.items()}
     execution.log.write("run.json", document)
 

@@ -33,6 +33,9 @@ def summarise(result: Mapping[str, Any], every: bool = False) -> str:
     for item in passes:
         if item["status"] == "failed":
             lines += _failure(item)
+    for error in result.get("errors", ()):
+        lines.append(f"error: the output {error['output']} could not be delivered: {error['message']}")
+        lines += [f"hint: {error['hint']}"] if error["hint"] else []
     lines += _search(result.get("search"))
     for goal in result.get("goals", ()):
         lines.append(f"{'goal met' if goal['met'] else 'goal MISSED'}: {goal['node']}: {goal['text']}")

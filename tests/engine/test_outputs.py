@@ -195,6 +195,33 @@ def test_the_layout_of_olive_puts_one_output_into_the_folder_itself(bench: Bench
     assert (bench.out / "null.bin").is_file()
 
 
+def test_an_output_that_cannot_be_delivered_fails_the_run_and_no_other_output(bench: Bench) -> None:
+    passes = {n: {"type": "Null", "value": n, "input": "input_model"} for n in ("a", "b")}
+    (bench.out / "a").mkdir(parents=True)
+    (bench.out / "a" / "null.bin").write_text("precious")
+    result = bench.run(passes)
+    assert result.status == "failed"
+    assert list(result.outputs) == ["b"]
+    assert result.errors[0]["output"] == "a"
+    assert (bench.out / "a" / "null.bin").read_text() == "precious"
+    with pytest.raises(StoreError, match="was not put there"):
+        result.raise_for_status()
+    (bench.out / "a" / "null.bin").unlink()
+    again = bench.run(passes)
+    assert again.ok
+    assert {item.status for item in again.passes.values()} == {"hit"}
+
+
+def test_gc_leaves_what_an_output_refers_to(bench: Bench) -> None:
+    from olive_like.store import Store
+
+    result = bench.run({"a": {"type": "Null"}, "b": {"type": "Null", "bytes": 5}})
+    with Store(bench.cache) as store:
+        store.gc(max_size=0)
+        assert store.fetch(result.passes["b"].key) is not None
+        assert store.fetch(result.passes["a"].key) is None
+
+
 def test_provenance_tells_the_whole_story(bench: Bench) -> None:
     passes = {"a": {"type": "Null"}, "b": {"type": "Null", "bytes": 5}}
     result = bench.run(passes, {"outputs": {"best": "b"}, "seed": 7})
