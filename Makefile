@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup test test-fast lint recipes from-olive schema clean
+.PHONY: setup test test-fast lint recipes from-olive schema clean quickstart
 
 setup: $(VENV)/.ready
 
@@ -37,3 +37,7 @@ schema: setup
 
 clean:
 	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache
+
+quickstart: setup
+	$(BIN)/olive-like run olive_like/workflows/quickstart/workflow.yaml --output-path quickstart-outputs
+	@echo 'Talk to the result: $(BIN)/olive-like chat quickstart-outputs/int4'

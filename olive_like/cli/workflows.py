@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -27,8 +28,7 @@ def execute(args: argparse.Namespace) -> int:
         target = Path(args.folder or found.name)
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise OliveLikeError(f"{target} is there already, and not empty", "Name another folder.")
-        ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
-        shutil.copytree(found.folder, target, dirs_exist_ok=True, ignore=ignored)
+        _copy(found, target)
         print(f"copied to {target}; run it with: olive-like run {target / found.file.name}")
         return 0
     if args.command == "show":
@@ -43,6 +43,21 @@ def execute(args: argparse.Namespace) -> int:
         print(f"{one.name:<{width}}  {one.about}")
     print("\nolive-like workflows copy NAME makes one yours.")
     return 0
+
+
+def _copy(found: Ready, target: Path) -> None:
+    """Copy a workflow with its files, and those that it borrows from another one beside it."""
+    shutil.copytree(found.folder, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    text = found.file.read_text(encoding="utf-8")
+    for borrowed in dict.fromkeys(re.findall(r"\.\./[\w-]+/[\w.-]+", text)):
+        source = found.folder / borrowed
+        place = target / source.name
+        if source.is_dir():
+            shutil.copytree(source, place, dirs_exist_ok=True)
+        else:
+            shutil.copyfile(source, place)
+        text = text.replace(borrowed, f"./{source.name}")
+    (target / found.file.name).write_text(text, encoding="utf-8")
 
 
 def _find(name: str) -> Ready:
