@@ -39,7 +39,7 @@ def arguments(
     saving = strategy if best else "steps"
     warmup = config.warmup_steps or config.warmup_ratio
     deepspeed = _deepspeed(config, context)
-    return TrainingArguments(
+    made = TrainingArguments(
         output_dir=str(context.scratch),
         per_device_train_batch_size=batch,
         per_device_eval_batch_size=config.per_device_eval_batch_size,
@@ -89,6 +89,18 @@ def arguments(
         ddp_find_unused_parameters=config.ddp_find_unused_parameters,
         deepspeed=deepspeed,
     )
+    if deepspeed:
+        _join_ranks(made)
+    return made
+
+
+def _join_ranks(made: TrainingArguments) -> None:
+    """Ranks find each other; on a CPU without the shared-memory kernel, which would have to be compiled first."""
+    import deepspeed
+
+    if made.use_cpu:
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    _ = made.device  # this is what joins them
 
 
 def _checkpointing(config: TrainingSettings) -> dict[str, Any]:
@@ -128,7 +140,8 @@ def last_checkpoint(config: TrainingSettings, context: Context) -> str | None:
         return None
     found = sorted(context.scratch.glob("checkpoint-*"), key=lambda p: -int(p.name.rpartition("-")[2]))
     for folder in found:
-        if context.launch.get("deepspeed") or all(_is_whole(folder / name) for name in _CHECKPOINT_FILES):
+        files = _CHECKPOINT_FILES[:1] if _deepspeed(config, context) else _CHECKPOINT_FILES
+        if all(_is_whole(folder / name) for name in files):
             context.note(f"goes on from step {folder.name.rpartition('-')[2]} of the interrupted run")
             return str(folder)
     return None

@@ -83,6 +83,16 @@ class Training:
         """Everything in its order; the seed is set before anything random is made."""
         set_seed(self.seed)
         self.dtype = compute_dtype(self.config, self.context)
+        # Before the model is loaded: DeepSpeed's third stage splits the weights while they come in.
+        self.arguments = arguments(
+            self.config,
+            self.context,
+            batch=self.batch,
+            accumulation=self.accumulation,
+            steps=self._steps(),
+            evaluates=bool(self.held_out),
+            dtype=self.dtype,
+        )
         self.tokenizer = load_tokenizer(self.source)
         self._complete_tokenizer()
         packed = (
@@ -110,14 +120,14 @@ class Training:
         if needed < len(self.records):
             chosen = torch.randperm(len(self.records), generator=torch.Generator().manual_seed(self.seed))[:needed]
             self.records = [self.records[i] for i in sorted(chosen.tolist())]
-        kind = self.context.device
+        kind = self.arguments.device
         half = self.dtype is not torch.float32
 
         def precision() -> Any:
-            return torch.autocast(kind, self.dtype if half else torch.bfloat16, enabled=half)
+            return torch.autocast(kind.type, self.dtype if half else torch.bfloat16, enabled=half)
 
         for records in (self.records, self.held_out):
-            objective.remember(model, records, self.batch, kind, precision)
+            objective.remember(model, records, self.batch, str(kind), precision)
 
     # what to train
 
@@ -177,8 +187,8 @@ class Training:
             from olive_like.passes.finetune._qlora import prepare
 
             prepare(base)
-        else:
-            base.to(self.context.device)
+        elif not self.arguments.deepspeed:
+            base.to(self.arguments.device)
         if self.config.gradient_checkpointing:
             base.enable_input_require_grads()
         if full:
@@ -280,21 +290,12 @@ class Training:
         return max(1, math.ceil(self.config.num_train_epochs * math.ceil(batches / self.accumulation)))
 
     def _trainer(self, model: Any, objective: Objective) -> OliveTrainer:
-        arguments_ = arguments(
-            self.config,
-            self.context,
-            batch=self.batch,
-            accumulation=self.accumulation,
-            steps=self._steps(),
-            evaluates=bool(self.held_out),
-            dtype=self.dtype,
-        )
         callbacks: list[Any] = []
         if self.config.early_stopping:
             stop = self.config.early_stopping
             callbacks.append(EarlyStoppingCallback(stop.patience, stop.min_delta))
         data_seed = self.config.data_seed if self.config.data_seed is not None else self.seed
-        autocast = self.dtype if self.dtype is torch.bfloat16 and not arguments_.deepspeed else None
+        autocast = self.dtype if self.dtype is torch.bfloat16 and not self.arguments.deepspeed else None
         trainer = OliveTrainer(
             objective,
             self.context,
@@ -302,7 +303,7 @@ class Training:
             order_seed=data_seed,
             grouped=self.config.group_by_length,
             model=model,
-            args=arguments_,
+            args=self.arguments,
             train_dataset=self.records,
             eval_dataset=self.held_out or None,
             processing_class=None,

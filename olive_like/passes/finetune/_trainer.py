@@ -173,7 +173,7 @@ class OliveTrainer(Trainer):
         batches = [[records[i] for i in order[at : at + size]] for at in range(0, len(order), size)]
         while len(batches) % world:
             batches.append([])
-        model = self.model_wrapped if world > 1 else self.model
+        model = self.model_wrapped if world > 1 or self.is_deepspeed_enabled else self.model
         was_training = model.training
         model.eval()
         sums: dict[str, torch.Tensor] = {}
