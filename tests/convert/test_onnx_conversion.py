@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -130,3 +131,21 @@ def test_memory_is_told_from_the_headers(tmp_path: Path) -> None:
     assert half is not None
     assert full - half > 100_000
     assert OnnxConversion.memory_estimate([OnnxModel(tmp_path)], OnnxConversion.Config()) is None
+
+
+def test_an_opset_that_lacks_an_op_is_one_line_that_says_which_has_it(tmp_path: Path) -> None:
+    with pytest.raises(PassError, match="scaled_dot_product_attention") as caught:
+        convert(tiny_models.tiny_llama(tmp_path / "in"), tmp_path / "out", target_opset=11)
+    assert "target_opset: 14" in caught.value.hint
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("settings", [{"torch_dtype": "float16"}, {"dynamic": False, "fixed_sequence_length": 12}])
+def test_language_models_in_half_precision_or_of_fixed_length(tmp_path: Path, settings: dict[str, Any]) -> None:
+    result = convert(tiny_models.tiny_llama(tmp_path / "in"), tmp_path / "out", target_opset=17, **settings)
+    inputs = {value["name"]: value for value in result.attributes["io"]["inputs"]}
+    if "torch_dtype" in settings:
+        assert inputs["past_key_values.0.key"]["dtype"] == "float16"
+        assert result.attributes["verified"]["max_diff_below"] <= 1e-2
+    else:
+        assert inputs["input_ids"]["shape"] == [1, 12]
