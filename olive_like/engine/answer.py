@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from olive_like.errors import OliveLikeError
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -16,6 +18,10 @@ class Failure:
     traceback: str = ""
     type: str = ""
     lost: bool = False  # the worker is gone: another one may succeed
+
+
+class Stop(OliveLikeError):
+    """Raised by who watches a pass: it is not worth going on."""
 
 
 @dataclass(frozen=True)

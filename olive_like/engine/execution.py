@@ -7,7 +7,7 @@ the same whether the graph has ten nodes or ten thousand.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +18,9 @@ from olive_like.engine.events import RunLog
 from olive_like.graph.model import SOURCE
 from olive_like.graph.plan import Plan, PlanNode, Status
 from olive_like.store import Record, Store
+
+# Told of every event of a running pass (node, key, kind, values); text says why it is stopped.
+Watch = Callable[[str, str, str, Mapping[str, Any]], str | None]
 
 
 class Outcome(StrEnum):
@@ -90,8 +93,9 @@ class NodeState:
 class Execution:
     """A plan being carried out."""
 
-    def __init__(self, plan: Plan, store: Store, log: RunLog, seed: int = 0) -> None:
+    def __init__(self, plan: Plan, store: Store, log: RunLog, seed: int = 0, watch: Watch | None = None) -> None:
         self.plan = plan
+        self.watch = watch
         self.store = store
         self.log = log
         self.seed = seed

@@ -9,7 +9,7 @@ from typing import Any
 
 from olive_like.engine.cancel import CancelHandle
 from olive_like.engine.events import RunLog, new_run_id
-from olive_like.engine.execution import Execution
+from olive_like.engine.execution import Execution, Watch
 from olive_like.engine.limits import Limits
 from olive_like.engine.runner import Finished, Order, carry_out
 from olive_like.errors import WorkflowError
@@ -49,8 +49,9 @@ def execute(
     on_event: Callable[[dict[str, Any]], None] | None = None,
     cancel: CancelHandle | None = None,
     graph: Graph | None = None,
+    watch: Watch | None = None,
 ) -> Finished:
-    """Plan and run a workflow, or a graph that was made of it."""
+    """Plan and run a workflow, or a graph that was made of it; `watch` may stop single passes."""
     _check_request(workflow, request)
     plan = plan_workflow(workflow, store, until=request.until, only=request.only, graph=graph)
     lock = _read_lock(workflow, plan) if request.locked else None
@@ -63,7 +64,7 @@ def execute(
     redactor = Redactor()
     log = RunLog((store.over or store).layout.runs / run, run, redactor, on_event)
     store.on_warning = lambda text: log.emit("warning", text=text)
-    execution = Execution(plan, store, log, workflow.seed)
+    execution = Execution(plan, store, log, workflow.seed, watch)
     order = Order(
         launches=launches,
         limits=_limits(request),

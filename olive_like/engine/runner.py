@@ -11,7 +11,7 @@ from typing import Any
 
 from olive_like.engine.cancel import CancelHandle, Interrupted
 from olive_like.engine.execution import Execution, Outcome
-from olive_like.engine.goals import Verdict
+from olive_like.engine.goals import Verdict, verdicts
 from olive_like.engine.limits import Limits
 from olive_like.engine.outputs import Output, deliver
 from olive_like.engine.provenance import provenance
@@ -57,7 +57,11 @@ def carry_out(execution: Execution, order: Order, cancel: CancelHandle) -> Finis
         cancel.check()
         _deliver(execution, order, cancel, finished)
         made = all(state.good for state in execution.states.values())
-        finished.status = "ok" if made and not finished.errors else "failed"
+        finished.verdicts = verdicts(execution) if made else []
+        for node, verdict in finished.verdicts:
+            log.emit("goal", node, met=verdict.met, text=verdict.text)
+        reached = all(verdict.met for _, verdict in finished.verdicts)
+        finished.status = "ok" if made and reached and not finished.errors else "failed"
     except KeyboardInterrupt as stop:
         finished.status, finished.reason = "interrupted", str(stop) or "interrupted"
         execution.skip_rest(finished.reason)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from olive_like.engine.answer import Failure, Success
+from olive_like.engine.answer import Failure, Stop, Success
 from olive_like.engine.cancel import CancelHandle
 from olive_like.engine.execution import Execution, NodeState
 from olive_like.engine.limits import Limits
@@ -134,7 +134,7 @@ class Scheduler:
             Waiting(
                 state.order,
                 state.name,
-                alone=node.cls.measures,
+                alone=node.cls.alone(node.config),
                 memory=node.cls.memory_estimate(inputs, node.config) or 0,
                 likes=frozenset(str(artifact.digest) for artifact in inputs),
             )
@@ -213,7 +213,11 @@ class Scheduler:
             return error.failure
         except StoreError as error:
             return Failure(error.message, error.hint)
-        return await worker.run(job, step.log_path, step.on_event, self.limits.timeout)
+        try:
+            return await worker.run(job, step.log_path, step.on_event, self.limits.timeout)
+        except Stop as stop:
+            await worker.end()
+            return Failure(stop.message, stop.hint, type="Stop")
 
     async def _wait_for_other(self, state: NodeState) -> None:
         """Wait until another run's work on this key is done, or its process is gone."""

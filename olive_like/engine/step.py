@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from olive_like.artifacts import Dataset, Metrics, from_json
-from olive_like.engine.answer import Failure, Success
+from olive_like.engine.answer import Failure, Stop, Success
 from olive_like.engine.execution import Cause, Execution, NodeState, closure
 from olive_like.engine.job import Job, target_of
 from olive_like.engine.logs import append
@@ -84,6 +84,10 @@ class Step:
             case "warning":
                 state.warnings.append(values["text"])
         self.execution.log.emit(kind, state.name, **values)
+        if self.execution.watch is not None:
+            why = self.execution.watch(state.name, state.key, kind, values)
+            if why is not None:
+                raise Stop(why)
 
     def warn(self, text: str) -> None:
         self.on_event("warning", {"text": text})
