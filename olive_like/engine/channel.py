@@ -15,6 +15,7 @@ class Channel:
     def __init__(self, sock: socket.socket) -> None:
         # A fork of the pass's own must not hold the line open after the worker is gone.
         sock.set_inheritable(False)
+        sock.settimeout(None)
         self._socket = sock
         self._file = sock.makefile("rb")
         self._lock = threading.Lock()
@@ -30,6 +31,13 @@ class Channel:
         sock = socket.socket(socket.AF_UNIX)
         sock.connect(path)
         return cls(sock)
+
+    @classmethod
+    def meet(cls, path: str) -> tuple[Channel, str]:
+        """The engine on another machine, and the password to say hello with."""
+        with open(path, encoding="utf-8") as file:
+            place = json.load(file)
+        return cls(socket.create_connection((place["host"], place["port"]), timeout=60.0)), place["password"]
 
     def send(self, message: Mapping[str, Any]) -> None:
         line = encode(message)

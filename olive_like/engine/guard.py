@@ -26,11 +26,11 @@ def follow_parent(engine: int) -> None:
 
 
 def start_guard(engine: int) -> int | None:
-    """Fork the guard of this process's group; None where the kernel has no pidfd or the engine is elsewhere."""
+    """Fork the guard of this process's group; None where the kernel has no pidfd or the engine (0) is elsewhere."""
     if not hasattr(os, "pidfd_open") or os.getpgid(0) != os.getpid():
         return None
     try:
-        watched = (os.pidfd_open(engine), os.pidfd_open(os.getpid()))
+        watched = (os.pidfd_open(engine or os.getpid()), os.pidfd_open(os.getpid()))
     except OSError:
         return None
     guard = os.fork()

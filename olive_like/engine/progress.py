@@ -95,6 +95,8 @@ def running_line(event: Mapping[str, Any], elapsed: float) -> str:
     for name, value in event.items():
         if name not in ("time", "event", "pass", "step", "total") and isinstance(value, (int, float)):
             parts.append(f"{name} {value:.4g}")
+    if "rate" not in event and step and elapsed >= 1:
+        parts.append(f"{step / elapsed:.3g}/s")
     if total and 0 < step < total:
         parts.append(f"{duration(elapsed / step * (total - step))} left")
     return "  ".join(parts)

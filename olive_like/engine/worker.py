@@ -2,7 +2,8 @@
 
 It starts light, gets jobs over its channel, runs one after the other and stays warm between them.
 What a pass prints goes to the standard streams, which the engine reads into the pass's log.
-A launcher's ranks are started with `--socket PATH` instead of `--fd`; rank 0 speaks for all of them.
+A launcher's ranks are started with `--socket PATH`, or on other machines `--meet FILE`, instead of `--fd`;
+rank 0 speaks for all of them.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def main(arguments: list[str]) -> int:
     """Connect, say who is here, and work until told to stop or hung up on."""
     options = _options(arguments)
     engine = int(options["--engine"])
-    launched = "--socket" in options
+    launched = "--fd" not in options
     from olive_like.engine import guard
 
     if not launched:
@@ -39,13 +40,19 @@ def main(arguments: list[str]) -> int:
     guard.start_guard(engine)
     from olive_like.engine.channel import Channel
 
-    channel = Channel.connect(options["--socket"]) if launched else Channel.inherited(int(options["--fd"]))
+    password = ""
+    if "--meet" in options:
+        channel, password = Channel.meet(options["--meet"])
+    elif launched:
+        channel = Channel.connect(options["--socket"])
+    else:
+        channel = Channel.inherited(int(options["--fd"]))
     worker = Worker(
         channel,
         rank=int(os.environ.get("RANK", 0)) if launched else 0,
         world_size=int(os.environ.get("WORLD_SIZE", 1)) if launched else 1,
     )
-    channel.send({"event": "hello", "pid": os.getpid(), "rank": worker.rank})
+    channel.send({"event": "hello", "pid": os.getpid(), "rank": worker.rank, "password": password})
     for message in channel.messages():
         if message["do"] == "setup":
             sys.path.extend(path for path in message["path"] if path not in sys.path)
@@ -71,7 +78,7 @@ def _leave() -> None:
 
 def _options(arguments: list[str]) -> dict[str, str]:
     """`--name value` pairs. Launchers add words of their own (`--local_rank=0`), which are left alone."""
-    known = ("--fd", "--socket", "--engine")
+    known = ("--fd", "--socket", "--meet", "--engine")
     return {name: value for name, value in pairwise(arguments) if name in known}
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,39 +17,22 @@ from olive_like.engine import process
 from olive_like.engine.answer import Failure, Success
 from olive_like.engine.channel import encode
 from olive_like.engine.job import Job
+from olive_like.engine.line import LINE_LIMIT, Line
 from olive_like.engine.logs import LogPipe
+from olive_like.engine.meeting import Meeting, meet
 from olive_like.redact import Redactor
 from olive_like.systems.base import Launch
 
-_LINE_LIMIT = 1 << 28  # a manifest of very many files is one line
 START_SECONDS = 300.0  # until all ranks of a launcher have said hello
 SILENCE_SECONDS = float(os.environ.get("OLIVE_LIKE_SILENCE_SECONDS", "600"))
 
 OnEvent = Callable[[str, dict[str, Any]], None]
 
 
-@dataclass
-class _Line:
-    """The connection to one rank."""
-
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    rank: int = 0
-    pid: int = 0
-
-    async def send(self, message: Mapping[str, Any]) -> None:
-        self.writer.write(encode(message))
-        await self.writer.drain()
-
-    async def receive(self) -> dict[str, Any] | None:
-        line = await self.reader.readline()
-        return json.loads(line) if line.endswith(b"\n") else None
-
-
 class _Lost(Exception):
     """A rank hung up."""
 
-    def __init__(self, line: _Line) -> None:
+    def __init__(self, line: Line) -> None:
         super().__init__()
         self.line = line
 
@@ -74,7 +54,7 @@ class WorkerHandle:
     made: set[str] = field(default_factory=set)  # digests of what it produced: it may still have them loaded
     alive: bool = False
     _process: subprocess.Popen[bytes] | None = None
-    _lines: list[_Line] = field(default_factory=list)
+    _lines: list[Line] = field(default_factory=list)
     _log: LogPipe | None = None
     _peak: int = 0
     _oom_kills: int = 0  # on this machine, a moment ago
@@ -91,7 +71,7 @@ class WorkerHandle:
         self._oom_kills = _oom_kills()
         try:
             if self.launch.command:
-                await self._start_launched(self._log)
+                await self._start_launched(self._log, log.parent)
             else:
                 await self._start_direct(self._log)
         except OSError as error:
@@ -150,7 +130,7 @@ class WorkerHandle:
         """End the worker and everything that it started."""
         self.alive = False
         if self._process is not None and self._process.poll() is None:
-            await process.end(self._process, [line.pid for line in self._lines if line.pid])
+            await process.end(self._process, [line.pid for line in self._lines if line.here])
         self._hang_up()
 
     async def _start_direct(self, log: LogPipe) -> None:
@@ -160,45 +140,30 @@ class WorkerHandle:
         self._process = process.start(arguments, env, log.write_end, [theirs.fileno()])
         log.started()
         theirs.close()
-        reader, writer = await asyncio.open_connection(sock=ours, limit=_LINE_LIMIT)
-        self._lines = [_Line(reader, writer)]
+        reader, writer = await asyncio.open_connection(sock=ours, limit=LINE_LIMIT)
+        self._lines = [Line(reader, writer)]
         await self._lines[0].send({"do": "setup", "path": [path or os.getcwd() for path in sys.path]})
 
-    async def _start_launched(self, log: LogPipe) -> None:
+    async def _start_launched(self, log: LogPipe, folder: Path) -> None:
         """Launchers pass no descriptors on: every rank connects to a socket of ours."""
-        folder = tempfile.mkdtemp(prefix="olive-like-")
-        path = os.path.join(folder, "engine")
-        connected: asyncio.Queue[_Line] = asyncio.Queue()
-
-        async def on_connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await connected.put(_Line(reader, writer))
-
-        server = await asyncio.start_unix_server(on_connect, path, limit=_LINE_LIMIT)
-        try:
-            arguments = process.command(self.launch, ["--socket", path, "--engine", str(os.getpid())])
+        async with meet(folder if self.launch.hosts else None) as meeting:
+            arguments = process.command(self.launch, meeting.arguments)
             self._process = process.start(arguments, process.environment(self.launch, self.devices), log.write_end)
             log.started()
-            await self._greet(connected)
-        finally:
-            server.close()
-            shutil.rmtree(folder, ignore_errors=True)
+            await self._greet(meeting)
 
-    async def _greet(self, connected: asyncio.Queue[_Line]) -> None:
+    async def _greet(self, meeting: Meeting) -> None:
         """Wait for all ranks; give up when the launcher ends or nobody comes."""
         assert self._process is not None
         waited = 0.0
         while len(self._lines) < self.launch.ranks:
-            try:
-                line = await asyncio.wait_for(connected.get(), 0.1)
-            except TimeoutError:
-                waited += 0.1
-                if self._process.poll() is None and waited < START_SECONDS:
-                    continue
-                raise StartFailed(self._explain_start(waited)) from None
-            hello = await line.receive()
-            if hello is not None:
-                line.rank, line.pid = hello["rank"], hello["pid"]
+            line = await meeting.next(0.1)
+            if line is not None:
                 self._lines.append(line)
+                continue
+            waited += 0.1
+            if self._process.poll() is not None or waited >= START_SECONDS:
+                raise StartFailed(self._explain_start(waited))
         self._lines.sort(key=lambda line: line.rank)
 
     def _explain_start(self, waited: float) -> Failure:
@@ -231,11 +196,11 @@ class WorkerHandle:
             return await self._listen_to_ranks(first, others, on_event, heard)
 
     async def _listen_to_ranks(
-        self, first: _Line, others: Sequence[_Line], on_event: OnEvent, heard: Callable[[], None]
+        self, first: Line, others: Sequence[Line], on_event: OnEvent, heard: Callable[[], None]
     ) -> Success | Failure:
         """Rank 0 makes the artifact final when all others are through; one that fails fails all."""
         rest = [asyncio.create_task(self._listen(line, on_event, heard)) for line in others]
-        leader = asyncio.create_task(self._listen(first, on_event, heard, asyncio.gather(*rest)))
+        leader = asyncio.create_task(self._listen(first, on_event, heard, rest))
         try:
             await asyncio.wait([leader, *rest], return_when=asyncio.FIRST_EXCEPTION)
             for task in (*rest, leader):
@@ -248,7 +213,7 @@ class WorkerHandle:
             await asyncio.gather(leader, *rest, return_exceptions=True)
 
     async def _listen(
-        self, line: _Line, on_event: OnEvent, heard: Callable[[], None], others: asyncio.Future[Any] | None = None
+        self, line: Line, on_event: OnEvent, heard: Callable[[], None], others: Sequence[asyncio.Task[Success]] = ()
     ) -> Success:
         """Follow one rank until it is done."""
         while True:
@@ -261,13 +226,13 @@ class WorkerHandle:
             heard()
             match message.pop("event"):
                 case "hello":
-                    line.pid = message["pid"]
+                    line.pid, line.here = message["pid"], True
                 case "beat":
                     self._peak = max(self._peak, message["rss_bytes"])
                     self._oom_kills = _oom_kills()
                 case "applied":
-                    if others is not None:
-                        await others
+                    if others:
+                        await asyncio.wait(others)  # one that failed is noticed by who waits for all
                     await line.send({"do": "seal"})
                 case "done":
                     return Success(
@@ -281,7 +246,7 @@ class WorkerHandle:
                 case kind:
                     on_event(kind, message)
 
-    async def _explain_loss(self, line: _Line) -> Failure:
+    async def _explain_loss(self, line: Line) -> Failure:
         """The worker hung up in the middle of a pass: say how it ended."""
         assert self._process is not None
         # A launcher may take a moment to notice that a rank of its died.

@@ -242,6 +242,7 @@ class RankSystem(System):
     class Config(SystemConfig):
         ranks: int = 2
         broken: bool = False
+        elsewhere: bool = False
 
     @classmethod
     def traits(cls, config: Any) -> dict[str, Any]:
@@ -251,7 +252,8 @@ class RankSystem(System):
     def launch(cls, config: Any, machine: Machine, jobs: int | None = None) -> Launch:
         ranks = "broken" if config.broken else str(config.ranks)
         command = (sys.executable, "-m", "engine_test_launcher", ranks, "-m")
-        return Launch(command=command, ranks=config.ranks, slots=1)
+        hosts = (os.uname().nodename,) if config.elsewhere else ()
+        return Launch(command=command, ranks=config.ranks, slots=1, hosts=hosts)
 
 
 PASSES = (Die, Raise, Parent, Checkpoints, Talk, Remember, Timed, Untimed, Spoil, Ranks)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from pathlib import Path
 
 import pytest
 
+from olive_like.engine.meeting import meet
 from tests.engine.conftest import Bench, gone, interrupt, wait_for
 
 pytestmark = pytest.mark.usefixtures("plugin", "no_process_left")
 
 
-def flow(bench: Bench, ranks: int = 3, broken: bool = False, **settings: object) -> tuple[dict, dict]:
+def flow(
+    bench: Bench, ranks: int = 3, broken: bool = False, elsewhere: bool = False, **settings: object
+) -> tuple[dict, dict]:
     pids = bench.root / "pids"
     pids.mkdir(exist_ok=True)
-    systems = {"many": {"type": "ranks", "ranks": ranks, "broken": broken}}
+    systems = {"many": {"type": "ranks", "ranks": 3, "broken": broken, "elsewhere": elsewhere}}
     return {"train": {"type": "Ranks", "pids": str(pids), **settings}}, {"systems": systems, "system": "many"}
 
 
@@ -23,8 +28,9 @@ def all_gone(bench: Bench, ranks: int = 3) -> bool:
     return len(pids) == ranks and all(gone(pid) for pid in pids)
 
 
-def test_all_ranks_are_through_before_the_result_is_sealed(bench: Bench) -> None:
-    passes, more = flow(bench)
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_all_ranks_are_through_before_the_result_is_sealed(bench: Bench, elsewhere: bool) -> None:
+    passes, more = flow(bench, elsewhere=elsewhere)
     result = bench.run(passes, more)
     assert result.ok, result.passes["train"].error
     files = {path.name: path.read_text() for path in result.outputs["train"].path.glob("*.txt")}
@@ -72,10 +78,25 @@ def test_a_signal_ends_all_ranks(bench: Bench) -> None:
     wait_for(lambda: all_gone(bench), 1)
 
 
-def test_ranks_outlive_no_killed_engine(bench: Bench) -> None:
-    passes, more = flow(bench, hang_rank=0)
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_ranks_outlive_no_killed_engine(bench: Bench, elsewhere: bool) -> None:
+    passes, more = flow(bench, hang_rank=0, elsewhere=elsewhere)
     process = bench.start(bench.file(passes, **more))
     wait_for(lambda: len(list((bench.root / "pids").glob("*"))) == 3)
     process.kill()
     process.wait()
     wait_for(lambda: all_gone(bench), 5)
+
+
+def test_who_does_not_know_the_password_is_not_let_in(tmp_path: Path) -> None:
+    async def main() -> tuple[bytes, object]:
+        async with meet(tmp_path) as meeting:
+            file = next(tmp_path.glob(".meeting-*"))
+            assert file.stat().st_mode & 0o777 == 0o600
+            place = json.loads(file.read_text())
+            reader, writer = await asyncio.open_connection("127.0.0.1", place["port"])
+            writer.write(b'{"event": "hello", "rank": 0, "pid": 1, "password": "guess"}\n')
+            return await reader.read(), await meeting.next(0.1)
+
+    assert asyncio.run(main()) == (b"", None)
+    assert list(tmp_path.iterdir()) == []
