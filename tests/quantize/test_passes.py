@@ -16,7 +16,16 @@ from olive_like.artifacts import HfModel  # noqa: E402
 from olive_like.errors import PassError  # noqa: E402
 from olive_like.passes.quantize._dequant import dense_tensors, load_quantized  # noqa: E402
 from tests.quantize.tools import calibration, config, logits, report, run  # noqa: E402
-from tests.tiny_models import as_artifact, tiny_bert, tiny_gpt2, tiny_llama, tiny_phi3, tiny_qwen2  # noqa: E402
+from tests.tiny_models import (  # noqa: E402
+    as_artifact,
+    tiny_bert,
+    tiny_gpt2,
+    tiny_llama,
+    tiny_phi3,
+    tiny_qwen2,
+    tiny_t5,
+    tiny_vit,
+)  # fmt: skip
 
 DATA_FREE = ["Rtn", "KQuant", "Hqq"]
 CALIBRATED = ["Gptq", "GptqModel", "GptqQuantizer", "AutoAWQQuantizer"]
@@ -101,6 +110,34 @@ def test_other_architectures(name, make, data, tmp_path):
         want, got = plain(tokens)[0], rounded(tokens)[0]
     assert torch.allclose(got, want, atol=0.05 * want.abs().max().item())
     assert not torch.equal(got, want)
+
+
+def test_models_that_only_rounding_takes(data, tmp_path):
+    made, _ = run("Rtn", tiny_t5(tmp_path / "t5"), tmp_path / "t5-run", group_size=32)
+    assert all(layer["relative_error"] < 0.2 for layer in report(made)["layers"].values())
+    assert load_quantized(made.path).config.model_type == "t5"
+    with pytest.raises(PassError, match="no weights by the names of ViTForImageClassification's layers"):
+        run("Rtn", tiny_vit(tmp_path / "vit"), tmp_path / "vit-run", group_size=32)
+    with pytest.raises(PassError, match=r"several lists of blocks \(encoder\.block, decoder\.block\)"):
+        run("Gptq", tiny_t5(tmp_path / "again"), tmp_path / "run", data, group_size=32)
+
+
+def test_experts_in_one_tensor(data, tmp_path):
+    from transformers import MixtralConfig, MixtralForCausalLM
+
+    from tests.tiny_models import tiny_tokenizer
+
+    tiny_tokenizer(tmp_path / "model")
+    sizes = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    shape = MixtralConfig(**sizes, num_key_value_heads=2, num_local_experts=4, vocab_size=448)
+    MixtralForCausalLM(shape).save_pretrained(tmp_path / "model")
+    model = as_artifact(tmp_path / "model", "text-generation")
+    made, said = run("Rtn", model, tmp_path / "rtn", bits=8, group_size=32)
+    assert "stay as they are" in " ".join(said.texts("note"))
+    want = logits(AutoModelForCausalLM.from_pretrained(model.path))
+    assert torch.allclose(logits(load_quantized(made.path)), want, atol=0.05)
+    with pytest.raises(PassError, match="all experts of a mixture in one tensor"):
+        run("Gptq", model, tmp_path / "gptq", data, group_size=32)
 
 
 def test_gptq_beats_rounding_on_the_calibration_text(llama, tmp_path):

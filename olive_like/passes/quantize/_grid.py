@@ -36,8 +36,15 @@ class Quantized:
     g_idx: torch.Tensor  # int32 [in]
     spec: Spec
 
-    def dense(self, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-        return dequantize(self.codes, self.scales, self.zeros, self.g_idx).to(dtype)
+    def dense(self) -> torch.Tensor:
+        """The weights [out, in] that the codes stand for."""
+        rows, inputs = self.codes.shape
+        if not torch.equal(self.g_idx.cpu(), natural_order(inputs, self.spec)):
+            return dequantize(self.codes, self.scales, self.zeros, self.g_idx)
+        # Neighbours share a grid: no need to look it up for every weight, which takes most of the time.
+        blocks = grouped(self.codes, self.spec.group_size).float()
+        blocks.sub_(self.zeros.float().unsqueeze(-1)).mul_(self.scales.float().unsqueeze(-1))
+        return blocks.view(rows, -1)[:, :inputs]
 
 
 def dequantize(codes: torch.Tensor, scales: torch.Tensor, zeros: torch.Tensor, g_idx: torch.Tensor) -> torch.Tensor:
@@ -76,7 +83,7 @@ def from_range(low: torch.Tensor, high: torch.Tensor, spec: Spec) -> tuple[torch
 
 def minmax(weight: torch.Tensor, spec: Spec) -> tuple[torch.Tensor, torch.Tensor]:
     """Grids over the whole range of each group of [..., group_size]."""
-    low, high = weight.aminmax(dim=-1)
+    low, high = weight.amin(-1), weight.amax(-1)  # each vectorised, which both at once are not
     return from_range(low.clamp_(max=0), high.clamp_(min=0), spec)
 
 
@@ -96,8 +103,7 @@ def shrunk(
     norm: float = 2.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Grids over a range cut back as far as that lowers the error, each input weighed by its importance."""
-    low, high = weight.aminmax(dim=-1)
-    low, high = low.clamp_(max=0), high.clamp_(min=0)
+    low, high = weight.amin(-1).clamp_(max=0), weight.amax(-1).clamp_(min=0)
     best_scale, best_zero = from_range(low, high, spec)
     best = _error(weight, best_scale, best_zero, spec.top, importance, norm)
     for step in range(1, steps + 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +40,8 @@ def run(model: HfModel, config: Any, context: Context) -> HfModel:
         scores: dict[str, float] = {}
     else:
         scores = _measure(model, skeleton, targets, algorithm, high, context)
+        if not all(math.isfinite(score) for score in scores.values()):
+            raise PassError("the measured sensitivity is not a number", "Is the model sound, and its text its own?")
         names = spend(_units(targets), scores, 1 - config.ratio)
     default = {"bits": config.bits, "group_size": config.group_size, "sym": config.sym}
     advice = {"algorithm": algorithm, "default": default, "overrides": dict.fromkeys(names, high)}

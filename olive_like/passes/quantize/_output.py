@@ -51,10 +51,13 @@ class LayerError:
     rounded: float = 0.0
 
     def add(self, weight: torch.Tensor, rounded: torch.Tensor) -> None:
-        self.gap += float((weight - rounded).square().sum())
-        self.weight += float(weight.square().sum())
-        self.dot += float((weight * rounded).sum())
-        self.rounded += float(rounded.square().sum())
+        flat = weight.reshape(-1)
+        gap = flat - rounded.reshape(-1)
+        square, both, lost = float(flat.dot(flat)), float(flat.dot(gap)), float(gap.dot(gap))
+        self.gap += lost
+        self.weight += square
+        self.dot += square - both
+        self.rounded += square - 2 * both + lost
 
     def to_json(self) -> dict[str, float]:
         lengths = math.sqrt(self.weight * self.rounded)

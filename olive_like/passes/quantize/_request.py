@@ -16,6 +16,7 @@ from olive_like.passes.quantize._skeleton import (
     check_names,
     choose,
     matches,
+    note_fused,
     pick_spec,
 )
 
@@ -59,6 +60,16 @@ def read_request(model: HfModel, config: Any, skeleton: Skeleton, context: Conte
         vision=getattr(config, "quantize_vision", False),
         exclude=lambda name: any(matches(entry, name) for entry in exclude),
     )
+    if skeleton.unnamed and not targets:
+        raise PassError(
+            f"the files of {model.path} have no weights by the names of {type(skeleton.model).__name__}'s layers, "
+            f"{skeleton.unnamed[0]} and its like",
+            "transformers renames this architecture's weights as it loads them, which no quantiser here follows.",
+        )
+    if skeleton.unnamed:
+        context.warn(
+            f"{len(skeleton.unnamed)} layers, {skeleton.unnamed[0]} first, are not in the files by their names"
+        )
     if not targets:
         if skeleton.quantized is not None:
             raise PassError(
@@ -67,6 +78,7 @@ def read_request(model: HfModel, config: Any, skeleton: Skeleton, context: Conte
             )
         raise PassError("no layer is left to quantise", "Look at `modules_to_not_convert`.")
     check_group_sizes(targets, context.note)
+    note_fused(skeleton, context.note)
     return Request(
         Spec(config.bits, max(config.group_size, 1), config.sym),
         config.group_size,

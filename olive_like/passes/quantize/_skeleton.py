@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,13 @@ class Skeleton:
     config: Any
     checkpoint: Checkpoint
     quantized: dict[str, Any] | None  # the folder's quantization_config
+    unnamed: list[str] = field(default_factory=list)  # layers that the files know by other names
 
-    @property
+    @cached_property
     def head(self) -> str | None:
         return self._name_of(self.model.get_output_embeddings())
 
-    @property
+    @cached_property
     def embedding(self) -> str | None:
         try:
             return self._name_of(self.model.get_input_embeddings())
@@ -151,7 +153,9 @@ def choose(
         if tensor is None and name == head and skeleton.tied and embedding is not None:
             tensor = skeleton.stored(embedding)
         if tensor is None:
-            continue  # quantised already, or fused under another name
+            if skeleton.stored(name, "qweight") is None:
+                skeleton.unnamed.append(name)
+            continue
         transposed = isinstance(module, Conv1D)
         shape = tuple(module.weight.shape)
         outputs, inputs = shape[::-1] if transposed else shape
@@ -162,6 +166,13 @@ def choose(
 def _in_list(model: nn.Module, name: str) -> bool:
     parts = name.split(".")
     return any(isinstance(model.get_submodule(".".join(parts[:i])), nn.ModuleList) for i in range(1, len(parts)))
+
+
+def note_fused(skeleton: Skeleton, note: Callable[[str], None]) -> None:
+    """Say it where weights of a mixture stand in one tensor of all experts, which stays as it is."""
+    fused = [name for name, parameter in skeleton.model.named_parameters() if parameter.dim() > 2 and "expert" in name]
+    if fused:
+        note(f"{len(fused)} fused tensors of experts ({fused[0]} and its like) stay as they are")
 
 
 def matches(entry: str, name: str) -> bool:
@@ -222,7 +233,8 @@ def check_group_sizes(targets: list[Target], note: Callable[[str], None]) -> Non
 
 def finite(tensor: torch.Tensor, name: str) -> torch.Tensor:
     """The tensor, if all of it is a number."""
-    if not torch.isfinite(tensor).all():
+    # A sum is cheap, and finite only if all of it is; large numbers that overflow it are looked at one by one.
+    if not torch.isfinite(tensor.sum()) and not torch.isfinite(tensor).all():
         raise PassError(
             f"the weights of {name} contain NaN or infinity", "The model was damaged in training; use an earlier one."
         )

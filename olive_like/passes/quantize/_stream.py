@@ -129,9 +129,16 @@ class Blocks:
         prefix = f"{self.name}.{index}"
         for name, module in block.named_modules():
             self._fill(module, f"{prefix}.{name}" if name else prefix)
+        missing = [(name, parameter) for name, parameter in block.named_parameters() if parameter.is_meta]
+        fused = next((name for name, parameter in missing if parameter.dim() > 2), None)
+        if fused:
+            raise PassError(
+                f"{prefix}.{fused} is all experts of a mixture in one tensor, which cannot be calibrated",
+                "Rtn, KQuant and Hqq take the rest of the model and leave the experts as they are.",
+            )
+        if missing:
+            raise PassError(f"the model's files lack {prefix}.{missing[0][0]}", "Fetch the model again.")
         for name, parameter in block.named_parameters():
-            if parameter.is_meta:
-                raise PassError(f"the model's files lack {prefix}.{name}", "Fetch the model again.")
             finite(parameter, f"{prefix}.{name}")
         return block.to(self.device).eval()
 
