@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup test test-fast lint recipes from-olive schema clean quickstart
+.PHONY: reference docs bench setup test test-fast lint recipes from-olive schema clean quickstart
 
 setup: $(VENV)/.ready
 
@@ -34,6 +34,15 @@ from-olive: setup
 
 schema: setup
 	$(BIN)/olive-like schema --output docs/schema/workflow.json
+
+# Writes docs/reference anew
+reference: setup
+	$(BIN)/python docs/reference.py
+
+# Builds the manual into site/
+docs: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/mkdocs build --quiet
 
 clean:
 	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache
