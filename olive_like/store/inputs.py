@@ -33,8 +33,8 @@ class Inputs:
         self._older = memo_only  # a read-only store's memo
 
     def file(self, path: Path) -> str:
-        """Digest of one file's content."""
-        return self._hash([path])[0][0]
+        """Digest of one file's content, or of all that is in a folder."""
+        return self.tree(path, "folder", {}, {}, None).digest if path.is_dir() else self._hash([path])[0][0]
 
     def tree(
         self, path: Path, kind: str, attributes: Mapping[str, Any], refs: Mapping[str, str], only: Sequence[str] | None
