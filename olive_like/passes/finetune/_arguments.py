@@ -15,6 +15,7 @@ from transformers import TrainingArguments
 from olive_like.errors import PassError
 from olive_like.passes.base import Context
 from olive_like.passes.finetune.settings import TrainingSettings
+from olive_like.systems import zero
 
 _CHECKPOINT_FILES = ("trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state.pth")
 
@@ -28,8 +29,9 @@ def arguments(
     steps: int,
     evaluates: bool,
     dtype: torch.dtype,
+    deepspeed: dict[str, Any] | None,
 ) -> TrainingArguments:
-    """Ours in transformers' words."""
+    """Ours in transformers' words. Ranks find each other here, and each its device."""
     best = bool(config.early_stopping) or config.load_best_model_at_end
     strategy = config.eval_strategy or ("steps" if evaluates else "no")
     if not evaluates:
@@ -38,7 +40,7 @@ def arguments(
     eval_steps = config.eval_steps or every
     saving = strategy if best else "steps"
     warmup = config.warmup_steps or config.warmup_ratio
-    deepspeed = _deepspeed(config, context)
+    fsdp = context.launch.get("fsdp")
     made = TrainingArguments(
         output_dir=str(context.scratch),
         per_device_train_batch_size=batch,
@@ -88,19 +90,11 @@ def arguments(
         ddp_timeout=config.ddp_timeout,
         ddp_find_unused_parameters=config.ddp_find_unused_parameters,
         deepspeed=deepspeed,
+        fsdp=True if fsdp is not None else None,
+        fsdp_config=dict(fsdp) if fsdp is not None else None,
     )
-    if deepspeed:
-        _join_ranks(made)
-    return made
-
-
-def _join_ranks(made: TrainingArguments) -> None:
-    """Ranks find each other; on a CPU without the shared-memory kernel, which would have to be compiled first."""
-    import deepspeed
-
-    if made.use_cpu:
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     _ = made.device  # this is what joins them
+    return made
 
 
 def _checkpointing(config: TrainingSettings) -> dict[str, Any]:
@@ -112,12 +106,21 @@ def _checkpointing(config: TrainingSettings) -> dict[str, Any]:
     return {name: True, f"{name}_kwargs": {"use_reentrant": False, **config.gradient_checkpointing_kwargs}}
 
 
-def _deepspeed(config: TrainingSettings, context: Context) -> Any:
-    """DeepSpeed's settings: the pass's own, else those that the system launches with."""
-    own = config.deepspeed
+def deepspeed_settings(config: TrainingSettings, context: Context) -> dict[str, Any] | None:
+    """DeepSpeed's settings: those that the system launches with, the pass's own merged in."""
+    own: Any = config.deepspeed
     if isinstance(own, Path):
-        return json.loads(own.read_text("utf-8"))
-    return own or context.launch.get("deepspeed")
+        own = json.loads(own.read_text("utf-8"))
+    ours = context.launch.get("deepspeed")
+    if not ours:
+        return own or None
+    try:
+        return zero.merged(ours, own or {})
+    except zero.Conflict as conflict:
+        raise PassError(
+            f"the pass and the system contradict each other: {str(conflict).replace('ds_config', 'deepspeed')}",
+            "Leave one of the two out.",
+        ) from None
 
 
 def _trackers(config: TrainingSettings, context: Context) -> list[str]:
@@ -134,13 +137,19 @@ def _trackers(config: TrainingSettings, context: Context) -> list[str]:
     return names
 
 
-def last_checkpoint(config: TrainingSettings, context: Context) -> str | None:
-    """The last whole checkpoint of an interrupted run; the state file is written last."""
+def last_checkpoint(config: TrainingSettings, context: Context, shared: bool = False) -> str | None:
+    """The last whole checkpoint of an interrupted run; the state file is written last.
+
+    Where ranks share the optimizer each has files of its own, whose names the libraries choose.
+    """
     if not config.resume or not context.scratch.is_dir():
         return None
     found = sorted(context.scratch.glob("checkpoint-*"), key=lambda p: -int(p.name.rpartition("-")[2]))
     for folder in found:
-        files = _CHECKPOINT_FILES[:1] if _deepspeed(config, context) else _CHECKPOINT_FILES
+        files = list(_CHECKPOINT_FILES[:1] if shared else _CHECKPOINT_FILES)
+        if context.world_size > 1:
+            files = [name for name in files if name != "rng_state.pth"]
+            files += [f"rng_state_{rank}.pth" for rank in range(context.world_size)]
         if all(_is_whole(folder / name) for name in files):
             context.note(f"goes on from step {folder.name.rpartition('-')[2]} of the interrupted run")
             return str(folder)

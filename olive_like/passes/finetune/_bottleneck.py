@@ -76,9 +76,10 @@ def default_targets(model: Any) -> list[str]:
     raise PassError("the architecture's feed-forward layers are not known", "Name them with `target_modules`.")
 
 
-def save(model: Any, folder: Path) -> None:
-    """The networks and what was trained whole, in one safetensors file."""
-    trained = {name: p.detach().contiguous().cpu() for name, p in model.named_parameters() if p.requires_grad}
+def save(model: Any, folder: Path, state: dict[str, torch.Tensor] | None = None) -> None:
+    """The networks and what was trained whole, in one safetensors file; `state` where ranks share the weights."""
+    found = state if state is not None else {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
+    trained = {name: tensor.contiguous().cpu() for name, tensor in found.items()}
     save_file(trained, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     text = json.dumps(model.olive_like_bottleneck, indent=2, sort_keys=True)
     (folder / "adapter_config.json").write_text(text + "\n", "utf-8")

@@ -15,8 +15,8 @@ from olive_like.artifacts import Adapter, Artifact, HfModel
 from olive_like.errors import PassError
 from olive_like.passes._models import attach_adapter, load_config, load_model, load_tokenizer, quiet, torch_dtype
 from olive_like.passes.base import Context
-from olive_like.passes.finetune import _attention, _objectives, _save
-from olive_like.passes.finetune._arguments import arguments, last_checkpoint
+from olive_like.passes.finetune import _attention, _objectives, _ranks, _save
+from olive_like.passes.finetune._arguments import arguments, deepspeed_settings, last_checkpoint
 from olive_like.passes.finetune._build import with_adapter
 from olive_like.passes.finetune._device import compute_dtype
 from olive_like.passes.finetune._objectives import Objective
@@ -52,7 +52,7 @@ def train(method: str, source: HfModel | Adapter, config: TrainingSettings, cont
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            if not config.auto_batch or batch == 1:
+            if not config.auto_batch or batch == 1 or context.world_size > 1:
                 raise PassError(*words(method, source, config, batch)) from error
         gc.collect()  # the failed training holds itself by reference cycles
         batch, accumulation = (batch + 1) // 2, accumulation * 2
@@ -84,6 +84,8 @@ class Training:
         set_seed(self.seed)
         self.dtype = compute_dtype(self.config, self.context)
         # Before the model is loaded: DeepSpeed's third stage splits the weights while they come in.
+        deepspeed = deepspeed_settings(self.config, self.context)
+        _ranks.begin(self.method, self.config, self.context, deepspeed)
         self.arguments = arguments(
             self.config,
             self.context,
@@ -92,6 +94,7 @@ class Training:
             steps=self._steps(),
             evaluates=bool(self.held_out),
             dtype=self.dtype,
+            deepspeed=deepspeed,
         )
         self.tokenizer = load_tokenizer(self.source)
         self._complete_tokenizer()
@@ -111,7 +114,8 @@ class Training:
         if isinstance(objective, Preferences):
             self._remember(objective, model)
         trainer = self._trainer(model, objective)
-        trainer.train(resume_from_checkpoint=last_checkpoint(self.config, self.context))
+        shared = trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled
+        trainer.train(resume_from_checkpoint=last_checkpoint(self.config, self.context, shared))
         return self._finish(trainer, model, initial)
 
     def _remember(self, objective: Preferences, model: Any) -> None:
@@ -177,9 +181,10 @@ class Training:
 
             options["quantization_config"] = quantization(self.config, self.dtype)
         base_artifact = self.source.base if isinstance(self.source, Adapter) else self.source
-        base = load_model(
-            base_artifact, self.task, weights, attention=attention, new_head=self.task in _HEADED, **options
-        )
+        with _ranks.loading(self.method, self.config, self.arguments):
+            base = load_model(
+                base_artifact, self.task, weights, attention=attention, new_head=self.task in _HEADED, **options
+            )
         base.config.use_cache = False
         base.config.pad_token_id = self.tokenizer.pad_token_id
         self._check_lengths()
@@ -321,7 +326,7 @@ class Training:
         ):
             return None
         folder = self.context.scratch / "initial"
-        if not (folder / "adapter_config.json").exists():
+        if self.context.rank == 0 and not (folder / "adapter_config.json").exists():
             settings = model.peft_config["default"]
             kept, settings.init_lora_weights = settings.init_lora_weights, True
             model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
@@ -341,10 +346,12 @@ class Training:
                 if name.startswith("eval_"):
                     context.metric(name, best[name])
         if trainer.busy_seconds:
-            context.metric("tokens_per_second", trainer.trained_tokens / trainer.busy_seconds)
+            tokens = trainer.trained_tokens * max(1, context.world_size)
+            context.metric("tokens_per_second", tokens / trainer.busy_seconds)
         if trainer.state.global_step < trainer.state.max_steps:
             context.note(f"stopped early at step {trainer.state.global_step} of {trainer.state.max_steps}")
         adapter = self.method != "full"
+        trained, parameters = _ranks.sizes(model)
         facts = {
             "task": self.task,
             "architecture": (self.settings.architectures or [self.settings.model_type])[0],
@@ -353,8 +360,9 @@ class Training:
             "steps": trainer.state.global_step,
             "batch": self.batch,
             "accumulation": self.accumulation,
-            "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
-            "parameters": sum(p.numel() for p in model.parameters()),
+            "ranks": context.world_size,
+            "trainable": trained,
+            "parameters": parameters,
             "train_loss": losses[-1] if losses else None,
             "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
         }
@@ -365,18 +373,14 @@ class Training:
             attributes["num_labels"] = 1
         if self.method == "qlora" and getattr(self.config, "save_quant_config", False):
             attributes["quantization"] = {"type": getattr(self.config, "quant_type", "nf4"), "bits": 4}
-        if trainer.is_deepspeed_enabled:
-            trainer.save_model(str(context.output))  # every rank has a part to give
+        state = _ranks.gathered(trainer, model, everything=not adapter)
         if context.rank == 0:
             if not adapter:
-                self._save_full(trainer, model)
+                self._save_full(model, state)
             elif self.method == "bottleneck":
-                _bottleneck_save(model, context.output)
-            elif not trainer.is_deepspeed_enabled:
-                _save.save_adapter(model, context.output, initial)
+                _bottleneck_save(model, context.output, state)
             else:
-                _save.clean_config(context.output)
-                (context.output / "training_args.bin").unlink(missing_ok=True)
+                _save.save_adapter(model, context.output, initial, state)
             _save.save_rest(
                 context.output,
                 self.tokenizer,
@@ -390,23 +394,23 @@ class Training:
             )
         return _save.result(context.output, self.source, attributes, adapter)
 
-    def _save_full(self, trainer: OliveTrainer, model: Any) -> None:
+    def _save_full(self, model: Any, state: dict[str, torch.Tensor] | None) -> None:
         """The model, in the type that it came in unless another is asked for."""
-        if trainer.is_deepspeed_enabled:
-            (self.context.output / "training_args.bin").unlink(missing_ok=True)
-            return
         asked = torch_dtype(getattr(self.config, "save_dtype", "auto"))
         target = (getattr(self.settings, "dtype", None) or torch.float32) if isinstance(asked, str) else asked
-        model.to(target)
+        if state is None:
+            model.to(target)
+        else:
+            state = {name: t.to(target) if t.is_floating_point() else t for name, t in state.items()}
         model.config.dtype = target
         model.config.use_cache = True
-        model.save_pretrained(self.context.output, safe_serialization=True)
+        model.save_pretrained(self.context.output, state_dict=state, safe_serialization=True)
 
 
 _HEADED = ("text-classification", "token-classification", "question-answering")
 
 
-def _bottleneck_save(model: Any, output: Path) -> None:
+def _bottleneck_save(model: Any, output: Path, state: dict[str, torch.Tensor] | None) -> None:
     from olive_like.passes.finetune import _bottleneck
 
-    _bottleneck.save(model, output)
+    _bottleneck.save(model, output, state)

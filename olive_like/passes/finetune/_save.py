@@ -12,9 +12,11 @@ from olive_like.marks import semantic
 from olive_like.passes.base import Context
 
 
-def save_adapter(model: Any, output: Path, initial: Path | None = None) -> None:
-    """An adapter as peft writes it, without what changes from machine to machine."""
-    options = {"path_initial_model_for_weight_conversion": str(initial)} if initial else {}
+def save_adapter(model: Any, output: Path, initial: Path | None = None, state: dict[str, Any] | None = None) -> None:
+    """An adapter as peft writes it, without what changes from machine to machine; `state` where ranks share it."""
+    options: dict[str, Any] = {"path_initial_model_for_weight_conversion": str(initial)} if initial else {}
+    if state is not None:
+        options["state_dict"] = state
     model.save_pretrained(output, safe_serialization=True, save_embedding_layers=False, **options)
     if initial is not None:
         shutil.rmtree(output / initial.name, ignore_errors=True)

@@ -61,6 +61,10 @@ class StepLosses(TrainerCallback, ExportableState):
         self._step = self._step + loss
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if args.world_size > 1 and torch.is_tensor(self._step):
+            # Each rank's share stands for a part of the step's items: their mean is the step's loss.
+            torch.distributed.all_reduce(self._step)
+            self._step = self._step / args.world_size
         self.losses.append(self._step)
         self._step = 0.0
 
@@ -102,7 +106,9 @@ class OliveTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         lengths = [self.objective.length(record) for record in self.train_dataset]
-        self.order = EpochOrder(lengths, self.args.train_batch_size, self._order_seed, self._grouped)
+        # Ranks take batches in turn: what they take together is what one with batches as large would.
+        size = self.args.train_batch_size * max(1, self.args.world_size)
+        self.order = EpochOrder(lengths, size, self._order_seed, self._grouped)
         return self.order
 
     # loss
@@ -203,7 +209,7 @@ class OliveTrainer(Trainer):
         values["memory"] = float(psutil.Process().memory_info().rss)
         if self.busy_seconds:
             values["tokens"] = float(self.trained_tokens)
-            values["tokens_per_second"] = self.trained_tokens / self.busy_seconds
+            values["tokens_per_second"] = self.trained_tokens * self.args.world_size / self.busy_seconds
         self.context.progress(self.state.global_step, self.state.max_steps, **values)
         self._watch.see(values, self.state.global_step, self.args)
 
