@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -125,6 +126,41 @@ def test_a_signal_ends_everything_within_five_seconds(bench: Bench, number: int,
     assert bench.leftovers() == []
     assert not bench.out.exists()
     assert find_run(bench.cache, "last").status == "interrupted"
+
+
+def test_an_interrupt_of_a_program_that_runs_a_workflow(bench: Bench) -> None:
+    pids = bench.root / "pids"
+    file = bench.file({"slow": {"type": "Parent", "pids": str(pids)}})
+    code = f"""
+import olive_like
+try:
+    olive_like.run({str(file)!r})
+except KeyboardInterrupt:
+    print("stopped")
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    children = [int(pid) for pid in wait_for(lambda: pids.exists() and pids.read_text().split())]
+    code_of_exit, seconds = interrupt(process)
+    assert seconds < 5
+    assert code_of_exit == 0
+    assert process.communicate()[0] == "stopped\n"
+    assert all(gone(pid) for pid in children)
+    assert find_run(bench.cache, "last").status == "interrupted"
+    assert bench.leftovers() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_without_workers(bench: Bench, number: int) -> None:
+    trace = bench.root / "trace"
+    file = bench.file({"train": {"type": "Checkpoints", "trace": str(trace)}})
+    process = bench.start(file, "--in-process")
+    wait_for(lambda: trace.exists() and len(trace.read_text().split()) >= 2)
+    code, seconds = interrupt(process, number)
+    assert code == 128 + number
+    assert seconds < 5
+    assert bench.leftovers() == []
+    assert bench.run({"train": {"type": "Checkpoints", "trace": str(trace)}}).ok
+    assert len(trace.read_text().split()) <= 11
 
 
 def test_a_run_goes_on_where_it_was_interrupted(bench: Bench) -> None:
