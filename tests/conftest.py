@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+
 from hypothesis import settings
+
+# Two processes of tests share two cores: each computes on one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# No test may ask a hub, nor find or leave anything in the user's own cache.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OLIVE_LIKE_CACHE", os.path.join(tempfile.gettempdir(), f"olive-like-tests-{os.getuid()}"))
 
 # No deadline per example: on a busy machine it would measure the neighbours.
 settings.register_profile("unhurried", deadline=None)
