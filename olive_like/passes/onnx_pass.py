@@ -48,7 +48,7 @@ class OnnxPass(Pass):
             after = self.transform(part, own, replace(context, scratch=scratch))
             attributes.update(after.attributes)
             described[name] = after.attributes.get("io")
-        del attributes["siblings"]
+        attributes.pop("siblings", None)
         kept = {key: model.attributes[key] for key in ("file", "components")}
         return OnnxModel(context.output, {**attributes, **kept, "io": described})
 

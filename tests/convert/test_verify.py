@@ -183,3 +183,18 @@ def test_what_a_graph_takes_is_described(tmp_path: Path) -> None:
     described = describe_io(load_proto(model))
     assert described["inputs"][1]["shape"] == ["batch", 1, "past_sequence_length", 4]
     assert finish(context(model.path), model).attributes["io"] == described
+
+
+def test_what_could_not_run_before_is_not_compared(tmp_path: Path) -> None:
+    before, after = toy(tmp_path / "a"), toy(tmp_path / "b")
+    proto = onnx.load(before.file)
+    proto.graph.node[5].domain = "my.vendor"
+    proto.opset_import.add(domain="my.vendor", version=1)
+    onnx.save(proto, before.file)
+    events = Events()
+    assert verify_models(before, after, "warn", 1e-3, context(tmp_path, events)) is None
+    assert "not compared" in events.texts("warning")[0]
+    with pytest.raises(PassError, match="could not be run"):
+        verify_models(before, after, "fail", 1e-3, context(tmp_path))
+    with pytest.raises(PassError, match="cannot load"):
+        verify_models(after, before, "warn", 1e-3, context(tmp_path))
