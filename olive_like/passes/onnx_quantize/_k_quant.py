@@ -16,14 +16,15 @@ from olive_like.passes.onnx_quantize._blockwise import quantize as quantize_bloc
 from olive_like.passes.onnx_quantize._select import matching, name_nodes
 
 # Candidates for the number of steps over a block's range: a little fewer or more than it holds.
-_CANDIDATES = np.linspace(-1.0, 1.0, 21, dtype=np.float32)
-_BLOCKS_AT_ONCE = 1 << 13
+_CANDIDATES = np.linspace(-1.0, 1.0, 9, dtype=np.float32)
+_WEIGHTS_AT_ONCE = 1 << 17  # what the processor's cache holds, with all that is made of them
 _KEYS = {"bits", "block_size"}
 
 
 def round_searched(w: np.ndarray, spec: Spec) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Integers, scales and zero points of blocks [M, block]."""
-    parts = [_search(w[start : start + _BLOCKS_AT_ONCE], spec.bits) for start in range(0, len(w), _BLOCKS_AT_ONCE)]
+    step = max(1, _WEIGHTS_AT_ONCE // spec.block)
+    parts = [_search(w[start : start + step], spec.bits) for start in range(0, len(w), step)]
     q, scales, zeros = (np.concatenate(column) for column in zip(*parts, strict=True))
     return q, scales, zeros
 
