@@ -78,7 +78,8 @@ def _weights(method: str, tensors: dict[str, TensorInfo], width: int) -> float:
 def _trained(method: str, tensors: dict[str, TensorInfo], config: TrainingSettings) -> float:
     """Weights that are trained, in float32, with their gradients and both moments of Adam."""
     if method == "full":
-        return 12.0 * sum(info.elements for info in tensors.values())
+        copies = 2 if _width(config) == 2 else 0  # what autocast makes of the weights for the way there and back
+        return (12.0 + copies) * sum(info.elements for info in tensors.values())
     rank = int(getattr(config, "r", 0) or getattr(config, "size", 8))
     targets = getattr(config, "target_modules", None)
     names = (
@@ -97,7 +98,7 @@ def _work(method: str, text: dict[str, Any], config: TrainingSettings, batch: Ba
     hidden = text.get("hidden_size") or text.get("n_embd") or text.get("d_model") or 768
     inner = text.get("intermediate_size") or text.get("n_inner") or text.get("d_ff") or 4 * hidden
     layers = text.get("num_hidden_layers") or text.get("n_layer") or text.get("num_layers") or 12
-    width = 4 if method != "full" and _width(config) == 4 else 2
+    width = _width(config)
     # Two norms in float32, the projections and the residuals; the gate, its activation and their product.
     layer = (16 + 11 * width) * hidden + 4 * width * inner
     if method == "dora" or getattr(config, "use_dora", False):
