@@ -135,3 +135,12 @@ def test_what_excludes_each_other_is_a_problem() -> None:
     config = ModelBuilder.Config(precision="int8", use_qdq=True, exclude_lm_head=True, include_hidden_states=True)
     assert len(ModelBuilder.problems(config, [])) == 2
     assert ModelBuilder.problems(ModelBuilder.Config(precision="fp32"), [OnnxModel])
+
+
+def test_phi3_without_long_rope_is_told_so_by_its_two_lengths() -> None:
+    from olive_like.passes.convert._model_builder import _repaired
+
+    plain = {"model_type": "phi3", "max_position_embeddings": 512, "original_max_position_embeddings": 4096}
+    assert (_repaired(plain) or {})["original_max_position_embeddings"] == 512
+    assert _repaired({**plain, "rope_parameters": {"rope_type": "longrope"}}) is None
+    assert _repaired({**plain, "model_type": "llama"}) is None
