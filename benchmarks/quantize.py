@@ -67,7 +67,9 @@ def _child(args: argparse.Namespace, job: dict[str, Any]) -> dict[str, Any]:
     command = [sys.executable, __file__, str(args.model), str(args.text), "--one", json.dumps(job)]
     for name in ("samples", "length", "tokens", "threads"):
         command += [f"--{name}", str(getattr(args, name))]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr)
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 

@@ -1,6 +1,7 @@
 """Memory of quantisers: calibrated ones on models of 4, 8 and 16 layers, Rtn on a model of a gibibyte.
 
-usage: python benchmarks/quantize_memory.py [--layers 4 8 16] [--gib 1.0] [--threads N] [--folder DIR]
+usage: python benchmarks/quantize_memory.py [--layers 4 8 16] [--methods Gptq …] [--samples 16] [--gib 1.0]
+       [--threads N] [--folder DIR]
 
 Bars: the peak memory of Gptq and AWQ is flat within 15 % over the layers; Rtn takes at most 2.5 times as long as
 reading the model and writing the result, and at most 600 MB.
@@ -23,6 +24,8 @@ from typing import Any
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layers", type=int, nargs="+", default=[4, 8, 16])
+    parser.add_argument("--methods", nargs="*", default=["Gptq", "AutoAWQQuantizer"])
+    parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--gib", type=float, default=1.0)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--folder", type=Path)
@@ -32,7 +35,7 @@ def main() -> None:
         print(json.dumps(_one(json.loads(args.one), args.threads)))
         return
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        for method in ("Gptq", "AutoAWQQuantizer"):
+        for method in args.methods:
             peaks = []
             for layers in args.layers:
                 row = _child(args, {"method": method, "folder": f"{folder}/{method}{layers}", "layers": layers})
@@ -56,9 +59,11 @@ def _child(args: argparse.Namespace, job: dict[str, Any]) -> dict[str, Any]:
             "--threads",
             str(args.threads),
             "--one",
-            json.dumps(job | {"stage": stage}),
+            json.dumps(job | {"stage": stage, "samples": args.samples}),
         ]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(done.stderr)
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 
@@ -92,7 +97,7 @@ def _run(folder: Path, job: dict[str, Any], threads: int) -> dict[str, Any]:
     for name in ("out", "scratch", "text"):
         (folder / name).mkdir()
     draw = random.Random(0)
-    texts = [[draw.randrange(4096) for _ in range(512)] for _ in range(16)]
+    texts = [[draw.randrange(4096) for _ in range(512)] for _ in range(job["samples"])]
     write(folder / "text", "train", [{"input_ids": text, "labels": text} for text in texts], "lm")
     data = {} if job["method"] == "Rtn" else {"data_config": Dataset(folder / "text", {"format": "tokenized"})}
     cls = registry.load(job["method"])

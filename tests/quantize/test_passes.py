@@ -330,3 +330,33 @@ class TestRefuses:
         model = tiny_gpt2(tmp_path / "model")
         with pytest.raises(PassError, match="AWQ does not know the blocks of GPT2Block"):
             run("AutoAWQQuantizer", model, tmp_path / "run", data, q_group_size=32)
+
+
+def test_a_model_of_bfloat16(data, tmp_path):
+    model = tiny_llama(tmp_path / "model")
+    network = AutoModelForCausalLM.from_pretrained(model.path).to(torch.bfloat16)
+    network.save_pretrained(model.path)
+    want = logits(network)
+    for name in ("Gptq", "AutoAWQQuantizer"):
+        made, _ = run(name, model, tmp_path / name, data, **_group(name))
+        got = logits(load_quantized(made.path))
+        assert torch.nn.functional.cosine_similarity(got, want, dim=-1).mean() > 0.95
+        stored = load_file(next(made.path.glob("*00001-of*.safetensors")))
+        assert stored["model.layers.0.input_layernorm.weight"].dtype == torch.bfloat16
+
+
+def test_a_folder_with_a_layer_missing_is_not_loaded(llama, tmp_path):
+    made, _ = run("Rtn", llama, tmp_path, group_size=32)
+    tensors = load_file(made.path / "model.safetensors")
+    kept = {name: tensor.clone() for name, tensor in tensors.items() if "layers.1.mlp.up_proj" not in name}
+    save_file(kept, made.path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(PassError, match=r"lacks weights .*layers\.1\.mlp\.up_proj"):
+        load_quantized(made.path)
+
+
+def test_an_embedding_that_is_the_head_too(tmp_path):
+    model = tiny_llama(tmp_path / "model", tie_word_embeddings=True)
+    made, said = run("Rtn", model, tmp_path / "run", bits=8, group_size=32, embeds=True)
+    assert "quantised with it" in " ".join(said.texts("note"))
+    want = logits(AutoModelForCausalLM.from_pretrained(model.path))
+    assert torch.allclose(logits(load_quantized(made.path)), want, atol=0.02)

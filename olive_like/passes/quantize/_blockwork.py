@@ -36,12 +36,12 @@ def collect(blocks: Blocks, block: nn.Module, index: int, names: list[str]) -> d
 
     def seen(group: tuple[str, ...], rows: torch.Tensor) -> None:
         if group[0] not in found:
-            zeros = torch.zeros(rows.shape[1], device=rows.device)
+            zeros = torch.zeros(rows.shape[1], device=rows.device, dtype=torch.float32)
             shared = Statistics(Curvature(rows.shape[1], blocks.device), zeros, zeros.clone())
             found.update(dict.fromkeys(group, shared))
         statistics = found[group[0]]
         statistics.curvature.add(rows)
-        size = rows.abs()
+        size = rows.abs().float()
         statistics.total += size.sum(0)
         torch.maximum(statistics.largest, size.amax(0), out=statistics.largest)
 

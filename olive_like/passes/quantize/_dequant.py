@@ -42,7 +42,13 @@ def load_quantized(
     if isinstance(dtype, str):
         dtype = config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32
     state = dict(dense_tensors(folder, dtype))
-    return cls.from_pretrained(None, config=config, state_dict=state, dtype=dtype, **kwargs).eval()
+    model, info = cls.from_pretrained(
+        None, config=config, state_dict=state, dtype=dtype, output_loading_info=True, **kwargs
+    )
+    if info["missing_keys"]:
+        missing = sorted(info["missing_keys"])
+        raise PassError(f"{folder} lacks weights that {cls.__name__} needs: {', '.join(missing[:3])}")
+    return model.eval()
 
 
 def _mapped(auto_class: Any, config: Any) -> Any:

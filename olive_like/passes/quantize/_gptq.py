@@ -151,7 +151,9 @@ class _Work:
             moments: dict[tuple[str, ...], Curvature] = {}
 
             def seen(group: tuple[str, ...], rows: torch.Tensor, moments: Any = moments) -> None:
-                moments.setdefault(group, Curvature(rows.shape[1], blocks.device)).add(rows)
+                if group not in moments:
+                    moments[group] = Curvature(rows.shape[1], blocks.device)
+                moments[group].add(rows)
 
             blocks.watch(block, index, names, seen)
             for group, curvature in moments.items():

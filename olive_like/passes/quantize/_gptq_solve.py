@@ -19,6 +19,7 @@ class Curvature:
         self.count = 0
 
     def add(self, rows: torch.Tensor) -> None:
+        rows = rows.float()
         # The matrix is symmetric: its upper half is enough, and in strips nearly half of the work is saved.
         for start in range(0, len(self.matrix), _STRIP):
             stop = start + _STRIP

@@ -38,6 +38,9 @@ def run(model: HfModel, config: Any, context: Context, method: str) -> HfModel:
     torch.set_num_threads(context.threads)
     skeleton = load_skeleton(model.path)
     request = read_request(model, config, skeleton, context, adds=True)
+    modules = {target.module for target in request.targets}
+    if skeleton.tied and skeleton.embedding in modules and skeleton.head not in modules:
+        context.note("the output head is the embedding's matrix, so it is quantised with it")
     with torch.inference_mode():
         report = _write(model, skeleton, request, fits[method], method, context)
     write_config(context.output, model.path, _config_changes(skeleton, request, method))
