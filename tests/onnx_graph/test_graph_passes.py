@@ -283,6 +283,5 @@ def test_verify_can_fail(tmp_path: Path) -> None:
 
 
 def test_what_is_only_declared() -> None:
-    assert not registry.load("ExtractAdapters").available()
     assert not registry.load("MixedPrecisionOverrides").available()
     assert registry.load("GraphSurgeries").available()
