@@ -14,6 +14,7 @@ from olive_like.engine.limits import Limits
 from olive_like.engine.runner import Finished, Order, carry_out
 from olive_like.errors import WorkflowError
 from olive_like.graph.model import Graph
+from olive_like.graph.places import place_of
 from olive_like.graph.plan import Plan, PlanNode, Status
 from olive_like.graph.planning import plan_workflow, system_of
 from olive_like.redact import Redactor
@@ -139,10 +140,8 @@ def _check_needs(
 
     for name, launch in launches.items():
         cls, config = system_of(workflow, name)
-        computes = any("device" in node.node.cls.traits for node in nodes if node.node.system == name)
-        for trouble in cls.troubles(config, this_machine()):
-            if trouble.device and not computes:
-                continue
+        here = [node.node for node in nodes if node.node.system == name]
+        for trouble in place_of(cls, config, this_machine(), here).troubles:
             raise WorkflowError(f"the system {name} cannot work here: {trouble.message}", trouble.hint)
         if request.in_process and (launch.ranks > 1 or launch.command):
             raise WorkflowError(f"the system {name} starts processes of its own and cannot run in-process")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from olive_like.graph import places
 from olive_like.graph.model import SOURCE
 from olive_like.graph.needs import install_command, needs_of
 from olive_like.graph.plan import Plan, PlanNode, Status
@@ -27,6 +28,7 @@ def draw(plan: Plan, *, reasons: bool = True) -> str:
         # A chain stays at its depth, so that a long one does not run off the screen.
         stack.extend((child, depth + (len(below) > 1)) for child in reversed(below))
     lines.append("")
+    lines.extend(places.lines(plan.places))
     lines.append(summary(plan))
     return "\n".join(lines)
 

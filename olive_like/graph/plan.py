@@ -12,6 +12,7 @@ from olive_like.artifacts import Artifact, artifact_digest
 from olive_like.graph import keys
 from olive_like.graph.model import SOURCE, Graph, Node
 from olive_like.graph.needs import needs_of
+from olive_like.graph.places import Place
 from olive_like.graph.reasons import Reason, Why, changes
 from olive_like.graph.sources import SourceModel, identify
 from olive_like.store import Record, Store
@@ -54,11 +55,13 @@ class Plan:
     nodes: dict[str, PlanNode]  # in running order
     source: Artifact | None  # the input model; None: none is named, or it is not on this machine yet
     planner: Planner = field(repr=False)
+    places: Mapping[str, Place] = field(default_factory=dict)  # system -> how it runs here, for what is to run
 
     def to_json(self) -> dict[str, Any]:
         return {
             "nodes": [node.to_json() for node in self.nodes.values()],
             "outputs": dict(self.graph.outputs),
+            "systems": {name: place.to_json() for name, place in self.places.items()},
             "input_model": {"digest": self.source.digest, "kind": self.source.kind} if self.source else None,
         }
 

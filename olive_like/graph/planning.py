@@ -10,11 +10,13 @@ from typing import Any
 from olive_like.errors import WorkflowError
 from olive_like.graph.build import build
 from olive_like.graph.explain import nearest_hint
-from olive_like.graph.model import Graph
-from olive_like.graph.plan import Plan, Planner
+from olive_like.graph.model import Graph, Node
+from olive_like.graph.places import Place, place_of
+from olive_like.graph.plan import Plan, Planner, Status
 from olive_like.graph.source_of import source_of
 from olive_like.store import Store
 from olive_like.systems import registry as systems
+from olive_like.systems.machine import this_machine
 from olive_like.workflow.problems import Problems
 from olive_like.workflow.schema import Workflow, invalid
 
@@ -47,7 +49,16 @@ def plan_workflow(
     plan = planner.plan()
     if only is not None:
         _refuse_unmade(plan, only)
-    return plan
+    return replace(plan, places=_places(workflow, plan))
+
+
+def _places(workflow: Workflow, plan: Plan) -> dict[str, Place]:
+    """The systems on which something is to run."""
+    nodes: dict[str, list[Node]] = {}
+    for item in plan.nodes.values():
+        if item.status is not Status.HIT:
+            nodes.setdefault(item.node.system, []).append(item.node)
+    return {name: place_of(*system_of(workflow, name), this_machine(), some) for name, some in nodes.items()}
 
 
 def identity(workflow: Workflow) -> str:

@@ -42,6 +42,7 @@ def test_host_and_target_become_one_system_and_it_is_said(read: Read) -> None:
         "a_for_b": {
             "type": "LocalSystem",
             "accelerators": [{"device": "gpu", "execution_providers": ["CUDAExecutionProvider"]}],
+            "device": "cpu",
         }
     }
     assert [(d.code, d.line) for d in said] == [("OL352", 5)]

@@ -100,6 +100,13 @@ def _choose(tree: LocatedDict, report: Report) -> None:
         take(tree, key)
 
 
+def _device(system: LocatedDict) -> str:
+    """What passes compute on there, by its own accelerators."""
+    accelerators = system.get("accelerators")
+    first = accelerators[0] if isinstance(accelerators, list) and accelerators else None
+    return "gpu" if isinstance(first, dict) and first.get("device") == "gpu" else "cpu"
+
+
 def _both(tree: LocatedDict, host: str, target: str, report: Report) -> str:
     """A system that is the host, for the devices of the target."""
     systems = tree.get("systems")
@@ -124,6 +131,8 @@ def _both(tree: LocatedDict, host: str, target: str, report: Report) -> str:
     name = f"{host}_for_{target}"
     both: LocatedDict = copied(here)
     both.put("accelerators", copied(there["accelerators"]), there.keys_at.get("accelerators"), None)
+    if "device" not in both:
+        both.put("device", _device(here), there.keys_at.get("accelerators"), None)
     known.put(name, both, known.keys_at.get(host), known.values_at.get(host))
     used = {str(step.get(key)) for _, step in each_pass(tree) for key in ("host", "system")}
     for replaced in {host, target} - used:

@@ -1,0 +1,43 @@
+"""Where the nodes of a plan run: how each system starts its workers here, or why it cannot."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from olive_like.graph.model import Node
+from olive_like.systems.base import Launch, Machine, Trouble
+
+
+@dataclass(frozen=True)
+class Place:
+    """One system as it is on this machine."""
+
+    launch: Launch | None  # None where its settings do not allow to tell
+    troubles: tuple[Trouble, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "launch": self.launch.to_json() if self.launch else None,
+            "troubles": [{"message": trouble.message, "hint": trouble.hint} for trouble in self.troubles],
+        }
+
+
+def place_of(cls: Any, config: Any, machine: Machine, nodes: Iterable[Node]) -> Place:
+    """How a system would run these nodes; what only hinders computing on its device counts where one does."""
+    computes = any("device" in node.cls.traits for node in nodes)
+    troubles = tuple(t for t in cls.troubles(config, machine) if computes or not t.device)
+    return Place(None if troubles else cls.launch(config, machine), troubles)
+
+
+def lines(places: Mapping[str, Place]) -> Iterator[str]:
+    """What is to be said of them: how ranks are started, and what does not work."""
+    for name, place in places.items():
+        launch = place.launch
+        if launch is not None and launch.ranks > 1:
+            where = f" on {len(launch.hosts)} machines" if launch.hosts else f" on {', '.join(launch.devices)}"
+            yield f"{name}: {launch.ranks} ranks{where}: {shlex.join(launch.command)}"
+        for trouble in place.troubles:
+            yield f"{name} cannot work here: {trouble.message}. {trouble.hint}".rstrip()
