@@ -60,6 +60,7 @@ class NodeState:
     artifact: Artifact | None = None  # once it was verified or made in this run
     seconds: float = 0.0
     peak_rss: int = 0
+    peak_gpu: int | None = None  # None: torch used no GPU
     made_bytes: int = 0
     metrics: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -192,6 +193,7 @@ class Execution:
             digest=artifact.digest,
             seconds=round(state.seconds, 6),
             peak_rss_bytes=state.peak_rss,
+            peak_gpu_bytes=state.peak_gpu,
             metrics=state.metrics,
         )
 

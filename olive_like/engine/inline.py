@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from olive_like.engine.answer import Failure, Success
+from olive_like.engine.answer import Failure, Stop, Success
 from olive_like.engine.cancel import CancelHandle
 from olive_like.engine.execution import Execution, NodeState
 from olive_like.engine.memory import Memory
@@ -71,9 +71,11 @@ class Inline:
         launch = self.launches[step.state.plan.node.system]
         try:
             job = step.job(launch, launch.devices)
+            step.started()
         except StoreError as error:
             return Failure(error.message, error.hint)
-        step.started()
+        except Stop as stop:
+            return Failure(stop.message, stop.hint, type="Stop")
         sampler = Sampler(lambda _: None)
         sampler.start()
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from olive_like.engine.cancel import CancelHandle
 from olive_like.engine.events import RunLog, new_run_id
@@ -22,6 +22,9 @@ from olive_like.store import Store
 from olive_like.systems.base import Launch
 from olive_like.systems.machine import this_machine
 from olive_like.workflow.schema import Workflow
+
+if TYPE_CHECKING:
+    from olive_like.engine.warm import Warm
 
 _OUTPUTS = "outputs"  # beside the workflow's file, where nothing else is said
 
@@ -51,6 +54,7 @@ def execute(
     cancel: CancelHandle | None = None,
     graph: Graph | None = None,
     watch: Watch | None = None,
+    warm: Warm | None = None,
 ) -> Finished:
     """Plan and run a workflow, or a graph that was made of it; `watch` may stop single passes."""
     _check_request(workflow, request)
@@ -73,6 +77,7 @@ def execute(
         workflow=snapshot(workflow),
         seed=workflow.seed,
         in_process=request.in_process,
+        warm=warm,
     )
     for text in warnings:
         log.emit("warning", text=text)

@@ -44,7 +44,7 @@ def environment(launch: Launch, devices: Sequence[str], base: Mapping[str, str] 
     gpus = [device.partition(":")[2] for device in devices if device.startswith("cuda:")]
     if gpus:
         merged["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
-    merged.update(launch.env)
+    merged.update({name: _filled(value) for name, value in launch.env.items()})
     return merged
 
 

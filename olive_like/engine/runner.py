@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from olive_like.engine.cancel import CancelHandle, Interrupted
 from olive_like.engine.execution import Execution, Outcome
@@ -18,6 +18,9 @@ from olive_like.engine.provenance import provenance
 from olive_like.errors import StoreError
 from olive_like.graph.model import SOURCE
 from olive_like.systems.base import Launch
+
+if TYPE_CHECKING:
+    from olive_like.engine.warm import Warm
 
 
 @dataclass
@@ -30,6 +33,7 @@ class Order:
     workflow: Mapping[str, Any]  # as written, for the record
     seed: int = 0
     in_process: bool = False
+    warm: Warm | None = None  # workers that are there already, and stay
 
 
 @dataclass
@@ -121,7 +125,7 @@ def _work(execution: Execution, order: Order, cancel: CancelHandle) -> None:
         return
     from olive_like.engine.loop import run_scheduler
 
-    run_scheduler(execution, order.launches, order.limits, cancel)
+    run_scheduler(execution, order.launches, order.limits, cancel, order.warm)
 
 
 def _deliver(execution: Execution, order: Order, cancel: CancelHandle, finished: Finished) -> None:

@@ -15,13 +15,14 @@ from olive_like.engine.execution import Execution, NodeState
 from olive_like.engine.limits import Limits
 from olive_like.engine.pool import Pool, Slot, Waiting, end_all
 from olive_like.engine.step import Step
+from olive_like.engine.warm import Warm
 from olive_like.engine.worker_handle import StartFailed, WorkerHandle
 from olive_like.errors import StoreError
 from olive_like.systems.base import Launch
 
 T = TypeVar("T")
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.005, 0.25
-_PUBLISHERS = 16  # results on their way to the disk at a time; they wait for it rather than compute
+PUBLISHERS = 16  # results on their way to the disk at a time; they wait for it rather than compute
 
 
 @dataclass
@@ -32,6 +33,7 @@ class Scheduler:
     launches: Mapping[str, Launch]
     limits: Limits
     cancel: CancelHandle
+    warm: Warm | None = None  # whose loop this runs on, and whose workers it uses and leaves
     _pools: dict[str, Pool] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _running: int = 0
@@ -43,7 +45,10 @@ class Scheduler:
         """Carry on until every node is settled."""
         self._wake = asyncio.Event()
         loop = asyncio.get_running_loop()
-        loop.set_default_executor(ThreadPoolExecutor(_PUBLISHERS, thread_name_prefix="olive-like-publish"))
+        if self.warm is None:
+            loop.set_default_executor(ThreadPoolExecutor(PUBLISHERS, thread_name_prefix="olive-like-publish"))
+        else:
+            self._pools = self.warm.pools
 
         def on_cancel() -> None:
             loop.call_soon_threadsafe(self._stop, self.cancel.reason)
@@ -65,7 +70,9 @@ class Scheduler:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            await end_all(self._pools.values(), kindly=not self._stopped)
+            if self.warm is None or self._stopped or self._broken is not None:
+                await end_all(self._pools.values(), kindly=not self._stopped)
+                self._pools.clear()
             self.cancel.serve(None)
 
     def _stop(self, why: str) -> None:
@@ -211,6 +218,8 @@ class Scheduler:
             worker = await pool.worker(slot, step.log_path, launch)
         except StartFailed as error:
             return error.failure
+        except Stop as stop:
+            return Failure(stop.message, stop.hint, type="Stop")
         except StoreError as error:
             return Failure(error.message, error.hint)
         try:

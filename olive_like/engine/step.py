@@ -68,6 +68,7 @@ class Step:
     def started(self, slot: int = 0) -> None:
         node = self.state.plan.node
         self.execution.log.emit("started", node.name, key=self.state.key, system=node.system, slot=slot)
+        self._watched("started", {})
 
     def waiting(self) -> None:
         self.execution.log.emit("waiting", self.state.name, why="the same work is being done elsewhere")
@@ -84,10 +85,15 @@ class Step:
             case "warning":
                 state.warnings.append(values["text"])
         self.execution.log.emit(kind, state.name, **values)
-        if self.execution.watch is not None:
-            why = self.execution.watch(state.name, state.key, kind, values)
-            if why is not None:
-                raise Stop(why)
+        self._watched(kind, values)
+
+    def _watched(self, kind: str, values: Mapping[str, Any]) -> None:
+        """Stop here if who watches the run has seen enough of this pass."""
+        if self.execution.watch is None:
+            return
+        why = self.execution.watch(self.state.name, self.state.key, kind, values)
+        if why is not None:
+            raise Stop(why)
 
     def warn(self, text: str) -> None:
         self.on_event("warning", {"text": text})
@@ -98,6 +104,7 @@ class Step:
         assert self._job is not None
         state.seconds = float(answer.resources["seconds"])
         state.peak_rss = int(answer.resources["peak_rss_bytes"])
+        state.peak_gpu = answer.resources["peak_gpu_bytes"]
         try:
             manifest = self._manifest(answer)
             state.made_bytes = manifest.size

@@ -47,11 +47,12 @@ def main(arguments: list[str]) -> int:
         channel = Channel.connect(options["--socket"])
     else:
         channel = Channel.inherited(int(options["--fd"]))
-    worker = Worker(
-        channel,
-        rank=int(os.environ.get("RANK", 0)) if launched else 0,
-        world_size=int(os.environ.get("WORLD_SIZE", 1)) if launched else 1,
-    )
+    rank, world_size = 0, 1
+    if launched:
+        from olive_like.engine.numbering import adopt
+
+        rank, world_size = adopt(os.environ)
+    worker = Worker(channel, rank, world_size)
     channel.send({"event": "hello", "pid": os.getpid(), "rank": worker.rank, "password": password})
     for message in channel.messages():
         if message["do"] == "setup":
@@ -100,6 +101,7 @@ class Worker:
         from olive_like.engine.job import Job
 
         job = Job.from_json(data)
+        os.environ.setdefault("OMP_NUM_THREADS", str(job.threads))  # not every launcher hands variables on
         self._memory.budget = job.memory
         self._sampler.start()
         try:
