@@ -145,6 +145,10 @@ def test_gemm_and_shared_and_tied_weights(tmp_path: Path) -> None:
     assert sum(name.startswith("v") for name in stored) == 2
     x = random(3, 64, seed=8, scale=1.0)
     assert relative(session_outputs(model, x=x)[0], session_outputs(after, x=x)[0]) < 0.05
+    integers = run_pass("OnnxDynamicQuantization", model)
+    assert ops(integers)["MatMulInteger"] == 4
+    assert not ops(integers)["Transpose"]
+    assert relative(session_outputs(model, x=x)[0], session_outputs(integers, x=x)[0]) < 0.1
 
 
 def test_nodes_are_left_out(tmp_path: Path) -> None:

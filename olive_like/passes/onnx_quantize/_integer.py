@@ -18,7 +18,7 @@ from olive_like.errors import PassError
 from olive_like.passes._onnx_files import components, load_ir, save_ir
 from olive_like.passes._onnx_rewrite import like_input, target_of
 from olive_like.passes.base import Context
-from olive_like.passes.onnx_graph.surgeons._gemm import gemm_to_matmul_add
+from olive_like.passes.onnx_graph.surgeons._gemm import fold_transposed_weights, gemm_to_matmul_add
 from olive_like.passes.onnx_quantize._finish import complete
 from olive_like.passes.onnx_quantize._report import WeightError, weight_error
 from olive_like.passes.onnx_quantize._select import (
@@ -50,6 +50,7 @@ def quantize_dynamically(model: OnnxModel, config: Any, context: Context) -> Onn
     for path, graph in graphs.items():
         if config.quant_preprocess:
             gemm_to_matmul_add(graph)
+            fold_transposed_weights(graph)
             include, exclude = follow_renames(graph, include), follow_renames(graph, exclude)
         check_weights(graph, ops)
         work = scratch_file(context, path)

@@ -20,6 +20,29 @@ def gemm_to_matmul_add(model: ir.Model, settings: GemmToMatMulAdd | None = None)
     return changed
 
 
+def fold_transposed_weights(model: ir.Model) -> int:
+    """Let every MatMul that reads a transposed weight read a constant instead; returns how many.
+
+    An embedding that also makes the logits is stored twice by this, and only so can a MatMul take it as integers.
+    """
+    changed = 0
+    for graph in model.graphs():
+        for node in list(graph):
+            source = node.inputs[1].producer() if _graph.is_op(node, "MatMul") and node.inputs[1] is not None else None
+            if source is None or not _graph.is_op(source, "Transpose") or source.inputs[0] is None:
+                continue
+            weight = source.inputs[0]
+            if weight.const_value is None or list(source.attributes.get_ints("perm", [1, 0])) != [1, 0]:
+                continue
+            if weight.graph is not graph or len(weight.const_value.shape) != 2:
+                continue
+            node.replace_input_with(1, _transposed(graph, node, weight, []))
+            _graph.remove([source])
+            changed += 1
+    _graph.drop_unused_weights(model)
+    return changed
+
+
 def _split(graph: ir.Graph, node: ir.Node) -> bool:
     a, b = node.inputs[0], node.inputs[1]
     c = node.inputs[2] if len(node.inputs) > 2 else None
