@@ -6,9 +6,12 @@ import dataclasses
 import importlib.util
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import accelerate.utils.other
 import torch
 from transformers import TrainingArguments
 
@@ -104,6 +107,18 @@ def _checkpointing(config: TrainingSettings) -> dict[str, Any]:
     known = {field.name for field in dataclasses.fields(TrainingArguments)}
     name = "activation_checkpointing" if "activation_checkpointing" in known else "gradient_checkpointing"
     return {name: True, f"{name}_kwargs": {"use_reentrant": False, **config.gradient_checkpointing_kwargs}}
+
+
+@contextmanager
+def spared_import(config: TrainingSettings, context: Context) -> Iterator[None]:
+    """Keep accelerate from importing DeepSpeed, which takes a second, only to ask whether a model is one of its."""
+    kept = accelerate.utils.other.is_deepspeed_available
+    if deepspeed_settings(config, context) is None:
+        accelerate.utils.other.is_deepspeed_available = lambda: False
+    try:
+        yield
+    finally:
+        accelerate.utils.other.is_deepspeed_available = kept
 
 
 def deepspeed_settings(config: TrainingSettings, context: Context) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from olive_like.errors import PassError
 from olive_like.passes._models import attach_adapter, load_config, load_model, load_tokenizer, quiet, torch_dtype
 from olive_like.passes.base import Context
 from olive_like.passes.finetune import _attention, _objectives, _ranks, _save
-from olive_like.passes.finetune._arguments import arguments, deepspeed_settings, last_checkpoint
+from olive_like.passes.finetune._arguments import arguments, deepspeed_settings, last_checkpoint, spared_import
 from olive_like.passes.finetune._build import with_adapter
 from olive_like.passes.finetune._device import compute_dtype
 from olive_like.passes.finetune._objectives import Objective
@@ -48,7 +48,8 @@ def train(method: str, source: HfModel | Adapter, config: TrainingSettings, cont
     accumulation = config.gradient_accumulation_steps
     while True:
         try:
-            return Training(method, source, config, context, batch, accumulation).run()
+            with spared_import(config, context):
+                return Training(method, source, config, context, batch, accumulation).run()
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise

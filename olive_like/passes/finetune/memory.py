@@ -16,7 +16,7 @@ from olive_like.passes.finetune.settings import TrainingSettings
 from olive_like.passes.tasks import read_config
 from olive_like.passes.weights import TensorInfo, read_folder
 
-_RUNTIME = 600 * 2**20  # torch, transformers and peft themselves
+_RUNTIME = 640 * 2**20  # torch, transformers and peft themselves
 _CHARACTERS_PER_TOKEN = 4.0
 _TOO_LARGE = 64 * 2**20  # data files beyond this are not read to tell how long their texts are
 _TEMPLATE_TOKENS = 30  # what a chat template puts around an example
