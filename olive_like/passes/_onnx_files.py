@@ -12,6 +12,7 @@ from typing import Any
 
 import onnx
 import onnx_ir as ir
+from onnx_ir.passes import common
 
 from olive_like.artifacts import OnnxModel
 from olive_like.errors import PassError
@@ -83,7 +84,7 @@ def save_ir(model: ir.Model, path: Path, settings: OnnxFileConfig | None = None)
         settings = settings.model_copy(update={"size_threshold": _SHAPES})
     path.parent.mkdir(parents=True, exist_ok=True)
     if settings.convert_attribute:
-        ir.passes.common.LiftConstantsToInitializersPass(lift_all_constants=False)(model)
+        common.LiftConstantsToInitializersPass(lift_all_constants=False)(model)
     values = [
         value for graph in model.graphs() for value in graph.initializers.values() if value.const_value is not None
     ]

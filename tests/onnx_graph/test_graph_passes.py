@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from olive_like.artifacts import CompositeModel, OnnxModel
 from olive_like.errors import PassError
@@ -195,6 +195,21 @@ def test_header_passes_leave_weights_alone(tmp_path: Path) -> None:
         after = run_pass(name, model, **settings)
         data = next(file for file in after.path.iterdir() if file.suffix == ".data")
         assert data.read_bytes() == (model.path / "w.data").read_bytes()
+
+
+def test_where_weights_go(tmp_path: Path) -> None:
+    big = numpy_helper.from_array(random(64, 64))
+    nodes = [node("Constant", [], ["c"], "c", value=big), node("MatMul", ["x", "c"], ["y"], "dense")]
+    model = simple(tmp_path / "in", nodes, {}, out=["batch", 64])
+    settings = {"graph_name": "g", "save_as_external_data": True}
+    inside = run_pass("AddOliveMetadata", model, **settings)
+    assert [file.name for file in inside.path.iterdir()] == ["model.onnx"]
+    beside = run_pass("AddOliveMetadata", model, convert_attribute=True, external_data_name="w.bin", **settings)
+    assert sorted(file.name for file in beside.path.iterdir()) == ["model.onnx", "w.bin"]
+    x = random(2, 64, seed=1)
+    np.testing.assert_array_equal(session_outputs(model, x=x)[0], session_outputs(beside, x=x)[0])
+    each = run_pass("AddOliveMetadata", text_model(tmp_path / "text"), all_tensors_to_one_file=False, **settings)
+    assert sum(file.suffix == ".data" for file in each.path.iterdir()) == 3
 
 
 def test_compose_and_split(tmp_path: Path) -> None:
