@@ -254,17 +254,26 @@ def go_through(blocks: Blocks, work: BlockWork, context: Context) -> list[tuple[
     journal = _Journal(context.scratch)
     done, hidden = journal.resume(context)
     blocks.start(hidden)
-    for index in range(done, len(blocks)):
-        block = blocks.load(index)
-        result = work(blocks, block, index)
-        blocks.run(block, index)
-        del block
-        release_memory()
-        journal.add(index, result, blocks.hidden)
-        errors = [layer["relative_error"] for layer in result.report.values() if "relative_error" in layer]
-        shown = {"relative_error": sum(errors) / len(errors)} if errors else {}
-        context.progress(index + 1, len(blocks), **shown)
+    gc.freeze()  # what the libraries brought need not be searched for garbage after every block
+    try:
+        for index in range(done, len(blocks)):
+            _one_block(blocks, work, index, journal, context)
+    finally:
+        gc.unfreeze()
     return journal.shards()
+
+
+def _one_block(blocks: Blocks, work: BlockWork, index: int, journal: _Journal, context: Context) -> None:
+    block = blocks.load(index)
+    result = work(blocks, block, index)
+    blocks.run(block, index)
+    del block
+    journal.add(index, result, blocks.hidden)
+    errors = [layer["relative_error"] for layer in result.report.values() if "relative_error" in layer]
+    shown = {"relative_error": sum(errors) / len(errors)} if errors else {}
+    context.progress(index + 1, len(blocks), **shown)
+    del result
+    release_memory()
 
 
 def release_memory() -> None:
