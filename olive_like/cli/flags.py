@@ -57,15 +57,20 @@ def _boolean(text: str) -> bool:
     raise argparse.ArgumentTypeError(f"takes true or false, not {text!r}")
 
 
-def model(parser: argparse.ArgumentParser, *, adapter: bool = True) -> None:
+def model(parser: argparse.ArgumentParser, *, adapter: bool = True, title: str = "model") -> None:
     """The input model."""
-    group = parser.add_argument_group("model")
+    group = parser.add_argument_group(title)
     group.add_argument("-m", "--model-name-or-path", metavar="MODEL", help="a local folder or file, or a hub name")
     group.add_argument("-t", "--task", help="what the model is for; default: from its config")
     switch(group, "--trust-remote-code", help="run code that comes with the model")
     group.add_argument("--model-script", metavar="FILE", help="Python file with a function that builds the model")
     group.add_argument("--script-dir", metavar="DIR", help="folder that the script imports from")
-    switch(group, "--test", help="replace the model by a tiny one of the same architecture, with random weights")
+    switch(
+        group,
+        "--test",
+        "--test-model",
+        help="replace the model by a tiny one of the same architecture, with random weights",
+    )
     if adapter:
         group.add_argument("-a", "--adapter-path", metavar="DIR", help="a peft adapter over the model")
 
@@ -102,10 +107,15 @@ def output(parser: argparse.ArgumentParser, default: str) -> None:
     group.add_argument("--jobs", type=int, metavar="N", help="passes that may run side by side")
     group.add_argument("--seed", type=int, default=0, metavar="N")
     group.add_argument("--json", action="store_true", help="print one JSON document")
-    group.add_argument("--log-level", type=int, choices=range(5), default=3, help=argparse.SUPPRESS)
-    switch(group, "--disable-telemetry", help=argparse.SUPPRESS)
+    accepted(group)
     for name in ("--account-name", "--container-name"):
         group.add_argument(name, help=argparse.SUPPRESS)
+
+
+def accepted(parser: argparse._ActionsContainer) -> None:
+    """Flags that people bring and that change nothing: a run's log has all, and nothing is sent anywhere."""
+    parser.add_argument("--log-level", type=int, choices=range(5), default=3, help=argparse.SUPPRESS)
+    switch(parser, "--disable-telemetry", help=argparse.SUPPRESS)
 
 
 def unescaped(text: str) -> str:

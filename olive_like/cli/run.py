@@ -8,8 +8,10 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from olive_like.cli import flags, sections
 from olive_like.errors import WorkflowError
 
 if TYPE_CHECKING:
@@ -21,9 +23,9 @@ _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", nargs="?", help="workflow file, YAML or JSON")
-    parser.add_argument("--config", metavar="FILE", help="the same")
+    parser.add_argument("--config", "--run-config", metavar="FILE", help="the same")
     parser.add_argument("--jobs", type=_positive, metavar="N", help="passes that may run side by side")
-    parser.add_argument("--output-path", metavar="DIR", help="where outputs are put, in place of output_dir")
+    parser.add_argument("-o", "--output-path", metavar="DIR", help="where outputs are put, in place of output_dir")
     parser.add_argument("--cache-dir", metavar="DIR", help="the cache folder, in place of the default one")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--until", metavar="PASS", help="leave out what this pass does not need")
@@ -36,16 +38,40 @@ def configure(parser: argparse.ArgumentParser) -> None:
     locking.add_argument("--lock", action="store_true", help="write FILE.lock after the run")
     locking.add_argument("--locked", action="store_true", help="refuse to run if anything differs from FILE.lock")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
+    flags.switch(parser, "--setup", help="first see whether all packages that the workflow needs are installed")
+    flags.switch(parser, "--install", help="with --setup: install those that are missing")
+    flags.switch(parser, "--list-required-packages", help="list these packages, and run nothing")
+    parser.add_argument("--tempdir", metavar="DIR", help="folder for temporary files")
+    parser.add_argument("--package-config", metavar="FILE", help=argparse.SUPPRESS)
+    flags.model(parser, title="in place of the workflow's input model")
+    flags.accepted(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
     file = args.file or args.config
     if file is None or (args.file and args.config):
         raise WorkflowError("name one workflow file", "olive-like run FILE")
+    if args.package_config:
+        raise WorkflowError(
+            "--package-config is not needed here: passes of other packages announce themselves",
+            "Leave it out; `olive-like passes` lists all passes there are.",
+        )
+    overrides = [*sections.model_overrides(file, args), *args.overrides]
+    if args.list_required_packages or args.setup:
+        from olive_like.cli import setup
+
+        needed = setup.packages(file, overrides)
+        if args.list_required_packages:
+            setup.show(needed, args.json)
+            return 0
+        setup.require(needed, args.install)
+    if args.tempdir:
+        Path(args.tempdir).mkdir(parents=True, exist_ok=True)
+        os.environ["TMPDIR"] = str(Path(args.tempdir).absolute())  # workers inherit it
     return run_and_show(
         file,
         args,
-        overrides=args.overrides,
+        overrides=overrides,
         until=args.until,
         only=args.only,
         output_dir=args.output_path,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,10 @@ def input_model(args: argparse.Namespace) -> dict[str, Any]:
         return _given(type="PyTorchModel", model_path=name, model_script=script, script_dir=args.script_dir,
                       task=args.task)  # fmt: skip
     name = required(name, "--model-name-or-path")
+    if args.test:
+        from olive_like.cli import test_model
+
+        name = str(test_model.tiny(name, args.task, getattr(args, "cache_dir", None)))
     if name.endswith(".onnx") or is_onnx_folder(Path(name)):
         return {"type": "OnnxModel", "model_path": name}
     return _given(
@@ -33,6 +38,45 @@ def input_model(args: argparse.Namespace) -> dict[str, Any]:
         adapter_path=getattr(args, "adapter_path", None),
         load_kwargs={"trust_remote_code": True} if args.trust_remote_code else None,
     )
+
+
+def model_overrides(file: str, args: argparse.Namespace) -> list[str]:
+    """What the flags put in place of a workflow's input model, as `--set` takes it."""
+    from olive_like.workflow.loader import load
+
+    tree: dict[str, Any] = load(file).tree or {}
+    section = "model" if "model" in tree and "input_model" not in tree else "input_model"
+    found = tree.get(section)
+    written: dict[str, Any] = found if isinstance(found, dict) else {}
+    inner = written.get("config")
+    settings: dict[str, Any] = inner if isinstance(inner, dict) else written
+    name = args.model_name_or_path
+    if args.test:
+        from olive_like.cli import test_model
+
+        wanted = name or settings.get("model_path")
+        if not isinstance(wanted, str):
+            raise WorkflowError("--test needs a model to make a tiny one of", "Name one: -m MODEL.")
+        beside = Path(file).parent / wanted
+        place = str(beside) if name is None and beside.is_dir() else wanted
+        name = str(test_model.tiny(place, args.task or settings.get("task"), args.cache_dir))
+    values = _given(
+        type="HfModel" if name and "type" not in written else None,
+        model_path=_from_here(name),
+        task=args.task,
+        adapter_path=_from_here(args.adapter_path),
+        model_script=_from_here(args.model_script),
+        script_dir=_from_here(args.script_dir),
+        load_kwargs={**(settings.get("load_kwargs") or {}), "trust_remote_code": True}
+        if args.trust_remote_code
+        else None,
+    )
+    return [f"{section}.{key}={json.dumps(value)}" for key, value in values.items()]
+
+
+def _from_here(path: str | None) -> str | None:
+    """A path on the command line counts from the current folder, one in a workflow from the workflow's."""
+    return str(Path(path).absolute()) if path and Path(path).exists() else path
 
 
 def is_onnx_folder(folder: Path) -> bool:

@@ -102,8 +102,13 @@ def run_session(session: ort.InferenceSession, feeds: Arrays) -> Arrays:
     try:
         results = session.run(names, given)
     except ORT_ERRORS as error:
-        raise PassError(f"onnxruntime cannot run the graph: {_first_line(error)}", _hint(str(error))) from error
+        raise in_one_line(error) from error
     return dict(zip(names, results, strict=True))
+
+
+def in_one_line(error: BaseException) -> PassError:
+    """What the runtime says while it runs a graph, without what is for its developers only."""
+    return PassError(f"onnxruntime cannot run the graph: {_first_line(error)}", _hint(str(error)))
 
 
 def _numpy_type(kind: str) -> Any:

@@ -20,6 +20,7 @@ from olive_like.passes.convert._parts import Part, text_ids
 from olive_like.passes.convert._scripted import is_described, load_scripted, scripted_part
 from olive_like.passes.convert._side_files import write_side_files
 from olive_like.passes.convert._single import single_part
+from olive_like.passes.convert._switchable import install, matrices_of
 
 _BESIDE = 128 << 20  # from here on, weights stand beside the graph: passes that change none need not read them
 
@@ -31,7 +32,7 @@ def convert(
     model, parts, attributes = _prepared(source, config, config.device or context.device, only)
     for part in parts:
         graph = export(part, config.target_opset, config.use_dynamo_exporter, config.optimize, context)
-        _save(graph, part, len(parts), config, context)
+        save(graph, part, len(parts), config, context)
         del graph
     if isinstance(source, (HfModel, Adapter)):
         write_side_files(source, model, context.output)
@@ -60,25 +61,36 @@ def _prepared(
     if isinstance(source, PyTorchModel) or is_described(source):
         parts = [scripted_part(model, script, source, dtype if config.torch_dtype else None)]
     else:
-        parts = _parts(model, task, dtype, config, source)
+        parts = parts_of(model, task, dtype, config, source)
     if only is not None:
         known = [part.name for part in parts]
         unknown = [name for name in only if name not in known]
         if unknown:
             raise PassError(f"the model has no part {', '.join(unknown)}", f"It has: {', '.join(known)}.")
         parts = [part for part in parts if part.name in only]
-    return model, parts, _attributes(parts, model, task, dtype)
+    return model, parts, described(parts, model, task, dtype)
 
 
 def _load(source: HfModel | Adapter, task: str, config: Any, device: str) -> Any:
     wanted = torch_dtype(config.torch_dtype or "float32")
-    model = load_model(source, task, wanted, device=device, attention=_attention(source, task, config))
+    model = load_model(source, task, wanted, device=device, attention=attention_for(source, task, config))
     if isinstance(source, Adapter):
-        model = model.merge_and_unload() if config.merge_adapter_weights else model.base_model.model
+        model = model.merge_and_unload() if config.merge_adapter_weights else _apart(model, wanted)
     return model.eval()
 
 
-def _attention(source: HfModel | Adapter, task: str, config: Any) -> str | None:
+def _apart(tuned: Any, wanted: torch.dtype | str) -> Any:
+    """The model with an adapter's matrices as weights of their own; what is no such sum stays as peft has it."""
+    if tuned.peft_config["default"].peft_type.value != "LORA" or tuned.peft_config["default"].modules_to_save:
+        return tuned.base_model.model
+    layers = matrices_of(tuned)
+    model = tuned.unload()
+    dtype = wanted if isinstance(wanted, torch.dtype) else next(p.dtype for p in model.parameters())
+    install(model, layers, dtype)
+    return model
+
+
+def attention_for(source: HfModel | Adapter, task: str, config: Any) -> str | None:
     """Eager attention for encoders that TorchScript exports: it is the form that attention fusion knows."""
     base = source.base if isinstance(source, Adapter) else source
     if "attn_implementation" in base.load_kwargs:
@@ -87,7 +99,7 @@ def _attention(source: HfModel | Adapter, task: str, config: Any) -> str | None:
     return "eager" if text and not config.use_dynamo_exporter and config.target_opset <= 20 else None
 
 
-def _parts(model: Any, task: str, dtype: torch.dtype, config: Any, source: HfModel | Adapter) -> list[Part]:
+def parts_of(model: Any, task: str, dtype: torch.dtype, config: Any, source: HfModel | Adapter) -> list[Part]:
     sequence = None if config.dynamic else config.fixed_sequence_length
     if task == "text-generation":
         return [decoder_part(model, dtype, config.past_key_value_name, sequence, text_ids(source))]
@@ -96,7 +108,7 @@ def _parts(model: Any, task: str, dtype: torch.dtype, config: Any, source: HfMod
     return [single_part(model, dtype, sequence)]
 
 
-def _save(graph: Any, part: Part, parts: int, config: Any, context: Context) -> None:
+def save(graph: Any, part: Part, parts: int, config: Any, context: Context) -> None:
     weights = [value.const_value for value in graph.graph.initializers.values()]
     total = sum(weight.nbytes for weight in weights if weight is not None)
     changed: dict[str, Any] = {}
@@ -107,7 +119,7 @@ def _save(graph: Any, part: Part, parts: int, config: Any, context: Context) -> 
     save_ir(graph, context.output / part.file, config.model_copy(update=changed))
 
 
-def _attributes(parts: list[Part], model: Any, task: str, dtype: torch.dtype) -> dict[str, Any]:
+def described(parts: list[Part], model: Any, task: str, dtype: torch.dtype) -> dict[str, Any]:
     attributes: dict[str, Any] = {
         "file": parts[-1].file,
         "task": task,

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from olive_like.artifacts import OnnxModel
-from olive_like.passes.base import Pass
+from olive_like.passes.base import Context, Pass
 from olive_like.passes.onnx_base import OnnxPassConfig
 
 
@@ -16,13 +16,25 @@ class ExtractAdapters(Pass):
 
     accepts = OnnxModel
     produces = OnnxModel
-    tools = ("onnx", "onnx-ir")
+    tools = ("onnx", "onnx-ir", "onnxruntime")
+    seeded = False
+    traits = ()
 
     class Config(OnnxPassConfig):
         adapter_type: Literal["lora", "dora", "loha"] = Field("lora", description="Kind of the adapter.")
-        make_inputs: bool = Field(True, description="Adapter weights become inputs of the graph.")
-        dynamic_lora_r: bool = Field(True, description="The rank becomes a dynamic axis.")
-        optional_inputs: bool = Field(True, description="The inputs have empty defaults.")
-        save_format: Literal["pt", "numpy", "safetensors", "onnx_adapter"] = Field(
-            "onnx_adapter", description="Format of the weights' file."
+        make_inputs: bool = Field(
+            True, description="Adapter weights become inputs of the graph; otherwise they stay in it as well."
         )
+        dynamic_lora_r: bool = Field(True, description="The rank becomes a dynamic axis.")
+        optional_inputs: bool = Field(True, description="The inputs may be left out: the graph is the base model then.")
+        save_format: Literal["pt", "numpy", "safetensors", "onnx_adapter"] = Field(
+            "onnx_adapter", description="Format of the weights' file (`pt`, a pickle, is refused)."
+        )
+        adapter_name: str = Field(
+            "adapter_weights", pattern=r"^[\w.-]+$", description="Name of the weights' file, without its suffix."
+        )
+
+    def run(self, model: OnnxModel, config: Config, context: Context) -> OnnxModel:
+        from olive_like.passes.onnx_graph._extract_adapters import extract
+
+        return extract(model, config, context)

@@ -1,0 +1,100 @@
+"""A tiny model with random weights in place of a large one: to try a command in seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from olive_like.canonical import digest
+from olive_like.cli.cache_root import cache_root
+from olive_like.errors import WorkflowError
+
+_VERSION = 1
+# Part of a hub name -> model type of transformers; the first that fits counts.
+_FAMILIES = (
+    ("llama", "llama"),
+    ("smollm3", "smollm3"),
+    ("smollm", "llama"),
+    ("vicuna", "llama"),
+    ("deepseek-r1-distill-qwen", "qwen2"),
+    ("qwen3", "qwen3"),
+    ("qwen", "qwen2"),
+    ("phi-3", "phi3"),
+    ("phi-4", "phi3"),
+    ("phi", "phi"),
+    ("ministral", "mistral"),
+    ("mistral", "mistral"),
+    ("mixtral", "mixtral"),
+    ("gemma-3", "gemma3_text"),
+    ("gemma-2", "gemma2"),
+    ("gemma", "gemma"),
+    ("granite", "granite"),
+    ("olmo-2", "olmo2"),
+    ("gpt2", "gpt2"),
+    ("dialogpt", "gpt2"),
+    ("gpt-neox", "gpt_neox"),
+    ("pythia", "gpt_neox"),
+    ("opt-", "opt"),
+    ("t5", "t5"),
+    ("distilbert", "distilbert"),
+    ("roberta", "roberta"),
+    ("bert", "bert"),
+    ("minilm", "bert"),
+)
+
+
+def tiny(name: str, task: str | None, cache_dir: str | None) -> Path:
+    """The folder of a tiny model of the same architecture, made once and kept in the cache folder."""
+    from olive_like.graph.sources import hub_snapshot
+
+    found = Path(name) if Path(name).is_dir() else hub_snapshot(name)
+    config = _config(found) if found else {"model_type": _family(name)}
+    made_of = {"version": _VERSION, "config": config, "task": task, "tokenizer": str(found) if found else None}
+    folder = cache_root(cache_dir) / "test-models" / digest(made_of)[:20]
+    if not (folder / "config.json").is_file():
+        with _silent():
+            from olive_like.cli import _test_model
+
+            _test_model.make(config, found, task, folder)
+    return folder
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without what libraries print while they look for GPUs: the command's own words would be lost in it."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text("utf-8"))
+    except OSError:
+        raise WorkflowError(f"{folder} has no config.json to tell its architecture by") from None
+    except ValueError as error:
+        raise WorkflowError(f"{folder / 'config.json'} is not JSON: {error}") from None
+    if "model_type" not in config:
+        raise WorkflowError(f"{folder / 'config.json'} does not say its model_type")
+    return config
+
+
+def _family(name: str) -> str:
+    for part, family in _FAMILIES:
+        if part in name.lower():
+            return family
+    raise WorkflowError(
+        f"the architecture of {name} cannot be told from its name, and it is not on this machine",
+        "Name a local folder with its config.json.",
+    )

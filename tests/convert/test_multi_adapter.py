@@ -1,0 +1,168 @@
+"""Several adapters over one base in one ONNX model: with each the graph is base + adapter, with none the base."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from olive_like.artifacts import Adapter, HfModel, OnnxModel
+from olive_like.errors import PassError
+from olive_like.passes.base import Context
+from olive_like.passes.convert.multi_adapter import MultiAdapterConversion
+from olive_like.passes.convert.onnx_conversion import OnnxConversion
+from olive_like.passes.onnx_graph.extract_adapters import ExtractAdapters
+from tests.tiny_models import tiny_bert, tiny_gpt2, tiny_llama
+
+pytestmark = pytest.mark.heavy
+
+CLOSE = 1e-4
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> HfModel:
+    return tiny_llama(tmp_path_factory.mktemp("llama"))
+
+
+def tuned(base: HfModel, folder: Path, seed: int, **settings: Any) -> Adapter:
+    """An adapter with random weights, large enough that nobody can overlook it."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from olive_like.passes._models import load_model
+
+    torch.manual_seed(seed)
+    model = get_peft_model(load_model(base), LoraConfig(**settings))
+    for name, parameter in model.named_parameters():
+        if "lora_A" in name or "lora_B" in name:
+            parameter.data = torch.randn_like(parameter) * 0.2
+        elif "magnitude" in name:
+            parameter.data = parameter.data * (1 + 0.3 * torch.rand_like(parameter))
+    model.save_pretrained(folder)
+    return Adapter(folder, {}, refs={"base": base})
+
+
+def context(folder: Path) -> Context:
+    output, scratch = folder / "output", folder / "scratch"
+    output.mkdir(parents=True)
+    scratch.mkdir()
+    return Context(output, scratch)
+
+
+def logits_of_peft(base: HfModel, adapter: Adapter | None, ids: Any) -> Any:
+    """The truth: transformers and peft, without any code of the pass."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    kind = AutoModelForSequenceClassification if base.task == "text-classification" else AutoModelForCausalLM
+    model = kind.from_pretrained(base.path)
+    if adapter is not None:
+        model = PeftModel.from_pretrained(model, adapter.path)
+    with torch.no_grad():
+        return model.eval()(input_ids=torch.tensor(ids)).logits.numpy()
+
+
+def logits_of_onnx(model: OnnxModel, adapter: str | None, ids: Any) -> Any:
+    """One session, the adapter switched on for the request as onnxruntime does it."""
+    from olive_like.passes._adapter_runtime import run_switched
+    from olive_like.passes._onnx_runtime import Shape, make_feeds, open_session
+
+    session = open_session(model.file)
+    feeds = make_feeds(model.attributes["io"], Shape(len(ids), len(ids[0])), 0, 100)
+    feeds["input_ids"] = ids
+    file = model.path / model.attributes["adapters"][adapter] if adapter else None
+    return run_switched(session, feeds, file)["logits"]
+
+
+def distance(model: OnnxModel, name: str | None, base: HfModel, adapter: Adapter | None) -> float:
+    import numpy as np
+
+    ids = np.random.default_rng(5).integers(5, 100, (2, 9))
+    return float(np.abs(logits_of_onnx(model, name, ids) - logits_of_peft(base, adapter, ids)).max())
+
+
+def test_each_adapter_and_none(llama: HfModel, tmp_path: Path) -> None:
+    """Other ranks, other layers, other scales, rsLoRA and DoRA: all in one graph."""
+    adapters = {
+        "plain": tuned(llama, tmp_path / "plain", 1, r=4, lora_alpha=16, target_modules=["q_proj", "v_proj"]),
+        "wide": tuned(llama, tmp_path / "wide", 2, r=8, lora_alpha=4, target_modules=["v_proj", "up_proj"],
+                      use_rslora=True, rank_pattern={"up_proj": 3}),
+        "dora": tuned(llama, tmp_path / "dora", 3, r=1, lora_alpha=2, target_modules=["o_proj", "v_proj"],
+                      use_dora=True),
+    }  # fmt: skip
+    config = MultiAdapterConversion.Config(names=list(adapters), verify_tokens=0)
+    made = MultiAdapterConversion().run(list(adapters.values()), config, context(tmp_path))
+    assert set(made.attributes["adapters"]) == set(adapters)
+    assert (made.path / "plain.onnx_adapter").is_file()
+    distances = {name: distance(made, name, llama, adapter) for name, adapter in adapters.items()}
+    assert max(distances.values()) < CLOSE, distances
+    assert distance(made, None, llama, None) < CLOSE
+    assert distance(made, "plain", llama, adapters["wide"]) > 100 * CLOSE, "the adapters can be told apart"
+    assert "adapter" not in {value["name"] for value in made.attributes["io"]["inputs"]}
+
+
+def test_the_base_and_folders(tmp_path: Path) -> None:
+    """A base model and named folders; GPT-2 keeps its weights the other way round, and has biases."""
+    base = tiny_gpt2(tmp_path / "base")
+    one = tuned(base, tmp_path / "one", 1, r=4, lora_alpha=8, target_modules=["c_attn"], fan_in_fan_out=True)
+    two = tuned(base, tmp_path / "two", 2, r=2, lora_alpha=8, target_modules=["c_attn", "c_proj"],
+                fan_in_fan_out=True, use_dora=True)  # fmt: skip
+    config = MultiAdapterConversion.Config.model_validate(
+        {"adapters": {"one": str(one.path), "two": {"adapter_path": str(two.path)}}, "dynamic_lora_r": False}
+    )
+    made = MultiAdapterConversion().run([base], config, context(tmp_path))
+    assert distance(made, "one", base, one) < CLOSE
+    assert distance(made, "two", base, two) < CLOSE
+    assert distance(made, None, base, None) < CLOSE
+
+
+def test_a_graph_with_one_adapter_apart(tmp_path: Path) -> None:
+    """OnnxConversion leaves the adapter apart, ExtractAdapters makes it an input."""
+    base = tiny_bert(tmp_path / "base")
+    adapter = tuned(base, tmp_path / "adapter", 1, r=4, lora_alpha=8, target_modules=["query", "value"])
+    apart = OnnxConversion().run(adapter, OnnxConversion.Config(merge_adapter_weights=False), context(tmp_path / "a"))
+    made = ExtractAdapters().run(apart, ExtractAdapters.Config(), context(tmp_path / "b"))
+    assert made.attributes["verified"]["max_diff_below"] <= 1e-5
+    assert distance(made, "adapter_weights", base, adapter) < CLOSE
+    assert distance(made, None, base, None) < CLOSE
+
+
+@pytest.mark.parametrize("form", ["safetensors", "numpy", "onnx_adapter"])
+def test_formats_are_read_back(form: str, tmp_path: Path) -> None:
+    import numpy as np
+
+    from olive_like.passes._adapter_files import read_adapter, write_adapter
+
+    weights = {"x.lora_B.weight": np.ones((2, 3), np.float32), "x.lora_A.weight": np.arange(8.0).reshape(4, 2)}
+    weights["x.lora_A.weight"] = weights["x.lora_A.weight"].astype(np.float16)
+    first = write_adapter(weights, tmp_path / "first.v1", form)
+    second = write_adapter(dict(reversed(weights.items())), tmp_path / "second", form)
+    assert first.read_bytes() == second.read_bytes()
+    back = read_adapter(first)
+    assert {name: (value.dtype, value.tolist()) for name, value in back.items()} == {
+        name: (value.dtype, value.tolist()) for name, value in weights.items()
+    }
+
+
+def test_what_cannot_be_switched_is_named(llama: HfModel, tmp_path: Path) -> None:
+    whole = tuned(llama, tmp_path / "whole", 1, r=2, target_modules=["q_proj"], modules_to_save=["lm_head"])
+    with pytest.raises(PassError, match=r"whole layers of its own.*lm_head"):
+        MultiAdapterConversion().run([whole], MultiAdapterConversion.Config(names=["x"]), context(tmp_path / "a"))
+    plain = OnnxConversion().run(llama, OnnxConversion.Config(verify="off"), context(tmp_path / "b"))
+    with pytest.raises(PassError, match="no adapter weights of its own"):
+        ExtractAdapters().run(plain, ExtractAdapters.Config(), context(tmp_path / "c"))
+    other = tiny_llama(tmp_path / "other", hidden_size=128)
+    two = [tuned(m, tmp_path / n, 1, r=2, target_modules=["q_proj"]) for m, n in ((llama, "x"), (other, "y"))]
+    with pytest.raises(PassError, match="different base models"):
+        MultiAdapterConversion().run(two, MultiAdapterConversion.Config(), context(tmp_path / "d"))
+
+
+def test_wrong_settings_are_found_before_anything_runs() -> None:
+    problems = MultiAdapterConversion.problems
+    config = MultiAdapterConversion.Config
+    assert "no adapter" in problems(config(), [HfModel])[0]
+    assert "2 names, but 1" in problems(config(names=["a", "b"]), [Adapter])[0]
+    assert "cannot be the name" in problems(config(names=["../a"]), [Adapter])[0]
+    assert not problems(config(names=["a", "b"]), [Adapter, Adapter])
