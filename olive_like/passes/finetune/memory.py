@@ -126,7 +126,10 @@ def _batch(config: TrainingSettings, text: dict[str, Any]) -> Batch:
         cut = [min(length, limit) for length in lengths[0]]
         mean = sum(cut) / len(cut)
         spread = math.sqrt(sum((length - mean) ** 2 for length in cut) / len(cut))
-        tokens = int(min(size * mean + 2 * spread * math.sqrt(size), size * max(cut), sum(cut)))
+        # The largest of n sums of random lengths lies about sqrt(2 ln n) - 0.6 deviations above their mean.
+        drawn = max(2.0, config.max_steps if config.max_steps > 0 else config.num_train_epochs * len(cut) / size)
+        high = size * mean + (math.sqrt(2 * math.log(drawn)) - 0.6) * spread * math.sqrt(size)
+        tokens = int(min(high, sum(sorted(cut)[-size:])))
     return Batch(tokens, int(tokens * (1 if whole else _LEARNT)))
 
 
