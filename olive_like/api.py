@@ -147,6 +147,7 @@ def run(
     possibly from another thread. `cancel.cancel()`, from any thread, ends the run.
     """
     from olive_like.engine.prepare import Request, execute
+    from olive_like.graph.check_search import is_open
 
     request = Request(
         jobs=jobs,
@@ -163,13 +164,13 @@ def run(
     workflow = _read(source, overrides)
     warnings: list[str] = []
     with _store(workflow, cache_dir, warnings.append) as store:
-        if until is None and only is None and any(e.spaces or e.alternatives for e in workflow.passes.values()):
+        if until is None and only is None and is_open(workflow):
             from olive_like.engine.cancel import CancelHandle
             from olive_like.search.deliver import run_search
 
             best, found = run_search(workflow, store, request, warnings, on_event, cancel or CancelHandle())
-            return _result(best, found.to_json())
-        return _result(execute(workflow, store, request, warnings, on_event, cancel))
+            return _reported(best, on_event, found.to_json())
+        return _reported(execute(workflow, store, request, warnings, on_event, cancel), on_event)
 
 
 def plan(
@@ -218,6 +219,20 @@ def _store(workflow: Workflow, cache_dir: Any, on_warning: Callable[[str], None]
     else:
         root = default_root()
     return Store(root, on_warning)
+
+
+def _reported(
+    finished: Finished, on_event: Callable[[dict[str, Any]], None] | None, search: Mapping[str, Any] | None = None
+) -> RunResult:
+    """The result, its report written; that a report cannot be written changes nothing about the run."""
+    from olive_like.report import report_run
+
+    try:
+        report_run(finished)
+    except OSError as error:
+        if on_event is not None:
+            on_event({"event": "warning", "text": f"the report could not be written: {error}"})
+    return _result(finished, search)
 
 
 def _result(finished: Finished, search: Mapping[str, Any] | None = None) -> RunResult:

@@ -15,12 +15,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     from olive_like.report import write_report
-    from olive_like.report.details import details
+    from olive_like.report.details import of_folder
     from olive_like.store import Store, default_root
 
     with Store(Path(args.cache_dir) if args.cache_dir else default_root()) as store:
         folder = _find(store.layout.runs, args.run)
-        file = write_report(folder, details(folder, store))
+        file = write_report(folder, of_folder(folder, store))
     if args.output_path:
         import shutil
 

@@ -16,6 +16,7 @@ from olive_like.workflow.check_passes import data_fields
 
 if TYPE_CHECKING:
     from olive_like.data.config import DataConfig
+    from olive_like.metrics.config import Evaluator
     from olive_like.workflow.problems import Problems
     from olive_like.workflow.schema import Workflow
 
@@ -28,10 +29,21 @@ def build(workflow: Workflow, problems: Problems) -> Graph | None:
     What is wrong goes to `problems`; with an error among it there is no graph.
     """
     before = len(problems.errors)
+    open_ = any(entry.spaces or entry.alternatives or entry.skips for entry in workflow.passes.values())
+    if open_ or workflow.search_strategy is not None:
+        from olive_like.graph.check_search import check_search
+
+        check_search(workflow, problems)
     builder = _Builder(workflow, problems)
     builder.add_passes()
     graph = builder.graph() if len(problems.errors) == before else None
     return graph if len(problems.errors) == before else None
+
+
+def _goals() -> Any:
+    from olive_like.metrics import goals  # imported where something is measured
+
+    return goals
 
 
 class _Builder:
@@ -151,7 +163,7 @@ class _Builder:
 
     def _measured(self, outputs: Mapping[str, str]) -> Iterator[str]:
         """The nodes whose result is measured: those with an evaluator, and the outputs for the default one."""
-        if self.workflow.evaluate_input_model and self.workflow.evaluator and self.source:
+        if self.source and self._evaluator_of(SOURCE) is not None:
             yield SOURCE
         for name, written in self.workflow.passes.items():
             wanted = written.evaluator is not None or (self.workflow.evaluator and name in outputs.values())
@@ -161,27 +173,60 @@ class _Builder:
     def _add_measuring(self, name: str) -> bool:
         """Add the node that measures a result; there is none where its evaluator was found wrong before."""
         written = self.workflow.passes[name].evaluator if name != SOURCE else None
-        chosen = written if written is not None else self.workflow.evaluator
         loc = ("passes", name, "evaluator") if written is not None else ("evaluator",)
-        if isinstance(chosen, str):
-            self.used["evaluators"].add(chosen)
-            chosen = self.workflow.evaluators.get(chosen)
+        chosen = self._evaluator_of(name)
         if chosen is None:
             return False
         measuring = load(MEASURE)
         config = measuring.Config.model_validate({"evaluator": self._with_named_data(chosen)})
+        if name != SOURCE:
+            self._check_baseline(chosen, loc)
+        compared = name != SOURCE and self.source is not None and _goals().needs_reference(chosen)
         self.nodes[f"{name}.metrics"] = Node(
             name=f"{name}.metrics",
             cls=measuring,
             pass_name=MEASURE,
             config=config,
-            inputs=(name,),
+            inputs=(name, SOURCE) if compared else (name,),
             system=self.nodes[name].system if name in self.nodes else self._system(None),
             role=Role.METRICS,
             kind=Metrics,
             written_at=loc,
         )
         return True
+
+    def _evaluator_of(self, name: str) -> Evaluator | None:
+        """What a node's result is measured by; the input model's, where something is compared with it."""
+        written = self.workflow.passes[name].evaluator if name != SOURCE else None
+        if name != SOURCE:
+            return self._known_evaluator(written if written is not None else self.workflow.evaluator)
+        named = [self.workflow.evaluator, *(entry.evaluator for entry in self.workflow.passes.values())]
+        found = [known for one in named if (known := self._known_evaluator(one)) is not None]
+        strategy = self.workflow.search_strategy
+        bounded = strategy is not None and any(c.max_degradation is not None for c in strategy.constraints)
+        wanted = self.workflow.evaluate_input_model or bounded
+        return next((one for one in found if wanted or _goals().needs_baseline(one)), None)
+
+    def _known_evaluator(self, chosen: Evaluator | str | None) -> Evaluator | None:
+        if isinstance(chosen, str):
+            self.used["evaluators"].add(chosen)
+            return self.workflow.evaluators.get(chosen)
+        return chosen
+
+    def _check_baseline(self, evaluator: Evaluator, loc: tuple[Any, ...]) -> None:
+        """What compares with the input model needs one, measured by the same metrics."""
+        if self.source is None:
+            if _goals().needs_reference(evaluator):
+                self.problems.add("OL503", "a metric compares with the input model, and there is none", loc)
+            if _goals().needs_baseline(evaluator):
+                self.problems.add("OL503", "a goal compares with the input model, and there is none", loc)
+            return
+        baseline = self._evaluator_of(SOURCE)
+        known = {f"{m.name}-{s.name}" for m in baseline.metrics for s in m.sub_types} if baseline else set()
+        for name in _goals().compared_values(evaluator):
+            if name not in known:
+                message = f"the goal of {name} compares with the input model, which another evaluator measures"
+                self.problems.add("OL503", message, loc, "Put the metric into the workflow's own `evaluator:` too.")
 
     def _with_named_data(self, evaluator: Any) -> Any:
         metrics = []

@@ -12,13 +12,14 @@ from olive_like.errors import PassError
 
 
 def classification(name: str, targets: np.ndarray, scores: np.ndarray, settings: Mapping[str, Any]) -> float:
-    """A value of class scores (one row per sample, one column per class) against the true classes."""
-    predicted = scores.argmax(-1)
+    """A value of class scores (a row per sample, a column per class), or of classes, against the true classes."""
+    predicted = scores.argmax(-1) if scores.ndim > 1 else scores
     if name == "accuracy_score":
         return float(sk.accuracy_score(targets, predicted))
     if name == "auroc":
         return _auroc(targets, scores)
-    average = settings.get("average") or ("binary" if scores.shape[-1] == 2 else "macro")
+    two = scores.shape[-1] == 2 if scores.ndim > 1 else set(np.unique([*targets, *predicted])) <= {0, 1}
+    average = settings.get("average") or ("binary" if two else "macro")
     arguments = {"average": average, "zero_division": 0}
     functions: dict[str, Callable[..., Any]] = {
         "f1_score": sk.f1_score, "precision": sk.precision_score, "recall": sk.recall_score,
@@ -31,6 +32,8 @@ def classification(name: str, targets: np.ndarray, scores: np.ndarray, settings:
 def _auroc(targets: np.ndarray, scores: np.ndarray) -> float:
     if len(np.unique(targets)) < 2:
         raise PassError("auroc needs samples of at least two classes", "Take more, or stratified, samples.")
+    if scores.ndim == 1:  # of the second class
+        return float(sk.roc_auc_score(targets, scores))
     shifted = np.exp(scores - scores.max(-1, keepdims=True))
     chances = shifted / shifted.sum(-1, keepdims=True)
     if scores.shape[-1] == 2:
@@ -45,23 +48,28 @@ def regression(name: str, targets: np.ndarray, predicted: np.ndarray) -> float:
     return float(sk.mean_squared_error(targets, predicted))
 
 
-def texts(name: str, wanted: Sequence[str], made: Sequence[str]) -> float:
-    """A value of generated texts against the wanted ones."""
+def texts(name: str, wanted: Sequence[str], made: Sequence[str]) -> tuple[float, float | None]:
+    """A value of generated texts against the wanted ones, and its standard error where it is a mean over texts."""
     if name == "exact_match":
-        return sum(w.strip() == m.strip() for w, m in zip(wanted, made, strict=True)) / len(wanted)
+        return _mean([float(w.strip() == m.strip()) for w, m in zip(wanted, made, strict=True)])
     if name == "bleu":
         import sacrebleu
 
-        return float(sacrebleu.corpus_bleu(list(made), [list(wanted)]).score)
+        return float(sacrebleu.corpus_bleu(list(made), [list(wanted)]).score), None
     if name in ("rouge1", "rouge2", "rougeL"):
         from rouge_score.rouge_scorer import RougeScorer
 
         scorer = RougeScorer([name], use_stemmer=False)
-        return float(np.mean([scorer.score(w, m)[name].fmeasure for w, m in zip(wanted, made, strict=True)]))
+        return _mean([scorer.score(w, m)[name].fmeasure for w, m in zip(wanted, made, strict=True)])
     if name == "wer":
         edits = sum(_distance(w.split(), m.split()) for w, m in zip(wanted, made, strict=True))
-        return edits / max(1, sum(len(w.split()) for w in wanted))
+        return edits / max(1, sum(len(w.split()) for w in wanted)), None
     raise PassError(f"{name} is not a value of generated texts", "There are: exact_match, bleu, rouge1/2/L, wer.")
+
+
+def _mean(values: Sequence[float]) -> tuple[float, float | None]:
+    error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+    return float(np.mean(values)), error
 
 
 def _distance(one: Sequence[str], other: Sequence[str]) -> int:

@@ -29,7 +29,13 @@ QUALITY: dict[str, Value] = {
     "rouge2": Value(True, "", "ROUGE-2 F of generated texts"),
     "rougeL": Value(True, "", "ROUGE-L F of generated texts"),
     "wer": Value(False, "", "word error rate of generated texts"),
+    "token_agreement": Value(True, "", "part of the places where it finds the same most likely as the input model"),
+    "kl": Value(False, "nats", "mean divergence of its distribution from the input model's"),
 }
+GENERATED = ("bleu", "rouge1", "rouge2", "rougeL", "exact_match", "wer")  # of texts that the model writes
+AGAINST_REFERENCE = ("token_agreement", "kl")  # these need the input model beside the measured one
+
+TIMED = ("latency", "throughput", "generation", "load_time", "memory")  # whose numbers others' work would change
 
 _STATISTICS = ("avg", "max", "min", "p50", "p75", "p90", "p95", "p99", "p999")
 SPEED: dict[str, dict[str, Value]] = {
@@ -40,7 +46,11 @@ SPEED: dict[str, dict[str, Value]] = {
         "tokens_per_second": Value(True, "1/s", "new tokens per second after the first"),
     },
     "load_time": {"seconds": Value(False, "s", "from the folder to a model that answers")},
-    "memory": {"peak": Value(False, "bytes", "most memory while loading and answering")},
+    "memory": {
+        "peak": Value(False, "bytes", "most memory of a process that loads the model and answers"),
+        "model": Value(False, "bytes", "the same less what the libraries alone take"),
+        "gpu_peak": Value(False, "bytes", "most memory on the GPU that torch took"),
+    },
     "size_on_disk": {"bytes": Value(False, "bytes", "size of all files of the model")},
 }
 
@@ -52,6 +62,11 @@ DEFAULTS: dict[str, str] = {
     "memory": "peak",
     "size_on_disk": "bytes",
 }
+
+
+def names() -> list[str]:
+    """Every name that may stand alone in a list of metrics."""
+    return ["accuracy", *QUALITY, *SPEED]
 
 
 def values_of(kind: str) -> dict[str, Value]:

@@ -56,7 +56,7 @@ class Metric(_Model):
 
     name: str = Field(..., description="The name that goals and reports refer to it by.")
     type: Literal[
-        "accuracy", "latency", "throughput", "generation", "load_time", "memory", "size_on_disk", "custom"
+        "accuracy", "latency", "throughput", "generation", "load_time", "memory", "size_on_disk", "lm_eval", "custom"
     ] = Field(..., description="What is measured.")
     backend: Literal["torch_metrics", "huggingface_metrics"] | None = Field(
         None, description="Whose definition of the metric, where they differ."
@@ -64,6 +64,9 @@ class Metric(_Model):
     sub_types: list[SubMetric] = Field([], description="Its values; default: the usual one of the type.")
     data_config: DataConfig | str | None = Field(None, description="The data to measure on.")
     user_config: UserConfig = Field(UserConfig(), description="The user's own code and settings.")
+    tasks: list[str] = Field([], description="For `lm_eval`: tasks of lm-evaluation-harness.")
+    num_fewshot: int | None = Field(None, ge=0, description="For `lm_eval`: examples shown before each question.")
+    limit: float | None = Field(None, gt=0, description="For `lm_eval`: questions per task, or below 1 a part of them.")
 
     @model_validator(mode="after")
     def _known_values(self) -> Metric:

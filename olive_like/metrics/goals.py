@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from olive_like.metrics.catalog import values_of
+from olive_like.metrics.catalog import AGAINST_REFERENCE, values_of
 from olive_like.metrics.config import Evaluator, Goal, Metric, SubMetric
 
 _AGAINST_INPUT = ("min-improvement", "percent-min-improvement", "max-degradation", "percent-max-degradation")
@@ -42,7 +42,22 @@ def higher_is_better(metric: Metric, sub: SubMetric) -> bool:
 
 def needs_baseline(evaluator: Evaluator) -> bool:
     """Whether a goal compares with the input model."""
-    return any(s.goal is not None and s.goal.type in _AGAINST_INPUT for m in evaluator.metrics for s in m.sub_types)
+    return bool(compared_values(evaluator))
+
+
+def compared_values(evaluator: Evaluator) -> list[str]:
+    """The values whose goals compare with the input model."""
+    return [
+        f"{metric.name}-{sub.name}"
+        for metric in evaluator.metrics
+        for sub in metric.sub_types
+        if sub.goal is not None and sub.goal.type in _AGAINST_INPUT
+    ]
+
+
+def needs_reference(evaluator: Evaluator) -> bool:
+    """Whether a metric compares a model's answers with those of the input model."""
+    return any(sub.name in AGAINST_REFERENCE for m in evaluator.metrics if m.type == "accuracy" for sub in m.sub_types)
 
 
 def _judge(name: str, goal: Goal, up: bool, value: float | None, old: float | None) -> Verdict:

@@ -1,5 +1,5 @@
 """A run, drawn: one HTML file that needs nothing else."""
 
-from olive_like.report.write import FILE, write_report
+from olive_like.report.write import FILE, report_run, write_report
 
-__all__ = ["FILE", "write_report"]
+__all__ = ["FILE", "report_run", "write_report"]

@@ -4,12 +4,31 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from olive_like.report.data import run_data
 
+if TYPE_CHECKING:
+    from olive_like.engine.runner import Finished
+
 FILE = "report.html"
+MANY = 1000  # passes; the report of a larger run is drawn when it is asked for
 _PLACE = "{{data}}"
+
+
+def report_run(finished: Finished) -> None:
+    """Write the report of a run that has just ended. Where nothing ran, no artifact is looked at."""
+    execution = finished.execution
+    if len(execution.states) > MANY:
+        return
+    found: dict[str, Any] = {}
+    if not execution.plan.all_hits:
+        from olive_like.report.details import FILE as DETAILS
+        from olive_like.report.details import of_execution
+
+        found = of_execution(execution)
+        (execution.log.folder / DETAILS).write_text(json.dumps(found), encoding="utf-8")
+    write_report(execution.log.folder, found)
 
 
 def write_report(folder: Path, details: dict[str, Any] | None = None) -> Path:

@@ -15,6 +15,7 @@ from olive_like.engine.runner import Finished
 from olive_like.errors import OliveLikeError
 from olive_like.search.search import Search, search, search_id
 from olive_like.store import Store
+from olive_like.workflow.moving import moved
 from olive_like.workflow.read import read
 from olive_like.workflow.schema import Workflow
 
@@ -31,21 +32,21 @@ def run_search(
 ) -> tuple[Finished, Search]:
     """Search, then run the best workflow, all of whose passes are there, to deliver its outputs."""
     folder = store.layout.runs.parent / "searches" / search_id(workflow)
-    quiet = replace(request, output_dir=None, lock=False, locked=False)
+    quiet = replace(request, output_dir=None, lock=False, locked=False, fail_fast=False)
     found = search(workflow, store, quiet, on_event, cancel, folder)
     if found.workflow is None:
         raise _nothing(found)
     best = read(found.workflow, base_dir=workflow.base_dir).require()
     finished = execute(best, store, replace(request, lock=False, locked=False), warnings, on_event, cancel)
     base = request.output_dir or workflow.resolve(workflow.output_dir or "outputs")
-    write_files(found, finished.execution.log.folder)
+    write_files(found, finished.execution.log.folder, workflow.base_dir)
     if finished.outputs:
-        write_files(found, base)
+        write_files(found, base, workflow.base_dir)
     return finished, found
 
 
-def write_files(found: Search, folder: Path) -> None:
-    """`search.json`, `trials.csv` and the best workflow as an ordinary file."""
+def write_files(found: Search, folder: Path, base_dir: Path) -> None:
+    """`search.json`, `trials.csv` and the best workflow as an ordinary file, its paths as seen from there."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "search.json").write_text(json.dumps(found.to_json(), indent=1) + "\n", encoding="utf-8")
     dimensions = list(dict.fromkeys(name for trial in found.trials for name in trial.point))
@@ -59,7 +60,7 @@ def write_files(found: Search, folder: Path) -> None:
     if found.workflow is not None:
         import yaml
 
-        text = yaml.safe_dump(found.workflow, sort_keys=False, allow_unicode=True, width=110)
+        text = yaml.safe_dump(moved(found.workflow, base_dir, folder), sort_keys=False, allow_unicode=True, width=110)
         (folder / BEST).write_text(text, encoding="utf-8")
 
 
@@ -69,7 +70,8 @@ def _nothing(found: Search) -> OliveLikeError:
     if not found.trials:
         return OliveLikeError("the space has no point to try")
     first = found.trials[0]
-    counts = {status: sum(trial.status == status for trial in found.trials) for status in ("failed", "infeasible")}
+    kinds = ("failed", "pruned", "infeasible")
+    counts = {status: sum(trial.status == status for trial in found.trials) for status in kinds}
     told = " and ".join(f"{count} {status}" for status, count in counts.items() if count)
     return OliveLikeError(
         f"none of {len(found.trials)} candidates will do: {told}", f"The first: {'; '.join(first.why) or first.status}."

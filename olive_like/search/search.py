@@ -11,20 +11,25 @@ from typing import TYPE_CHECKING, Any
 from olive_like.engine.cancel import CancelHandle
 from olive_like.engine.comparison import SUFFIX, number
 from olive_like.engine.execution import Execution
+from olive_like.engine.goals import verdicts
 from olive_like.engine.prepare import Request, execute
 from olive_like.errors import WorkflowError
+from olive_like.graph.check_search import check_search, measured_by
 from olive_like.graph.model import SOURCE, Graph, Role
 from olive_like.graph.planning import graph_of
 from olive_like.search.merged import merge
-from olive_like.search.objectives import Aim, aims, broken, contradictions, measured_by
+from olive_like.search.objectives import Aim, aims, broken
 from olive_like.search.pareto import front
 from olive_like.search.space import Dimension, Point, at, dimensions, grid, identity
 from olive_like.store import Store
+from olive_like.workflow.problems import Problems
 from olive_like.workflow.read import read
-from olive_like.workflow.schema import Workflow
+from olive_like.workflow.schema import Workflow, invalid
 from olive_like.workflow.search import SearchStrategy
 
 if TYPE_CHECKING:
+    from olive_like.engine.warm import Warm
+    from olive_like.search._pruner import Pruner
     from olive_like.search._sampler import Sampler
 
 _DEFAULT_SAMPLES = 20
@@ -37,7 +42,7 @@ class Trial:
 
     number: int
     point: Point
-    status: str = "open"  # done, failed, infeasible
+    status: str = "open"  # done, failed, pruned, infeasible
     values: dict[str, float] = field(default_factory=dict)
     why: list[str] = field(default_factory=list)
     nodes: dict[str, str] = field(default_factory=dict)  # its nodes -> their keys
@@ -92,9 +97,10 @@ class _Searcher:
         cancel: CancelHandle,
         folder: Path,
     ) -> None:
-        wrong = contradictions(strategy.constraints)
-        if wrong:
-            raise WorkflowError(wrong[0], "Loosen one of the constraints.")
+        problems = Problems(workflow._tree, workflow.file)
+        check_search(workflow, problems)
+        if problems.errors:
+            raise invalid(problems.found)
         self.workflow, self.strategy, self.store, self.request = workflow, strategy, store, request
         self.on_event, self.cancel, self.folder = on_event, cancel, folder
         self.dims: list[Dimension] = dimensions(workflow)
@@ -103,9 +109,21 @@ class _Searcher:
         self.trials: list[Trial] = []
         self.baseline: dict[str, float] = {}
         self.begun = time.monotonic()
+        self.pruner: Pruner | None = None
+        self.warm: Warm | None = None
 
     def run(self) -> Search:
-        """The whole search."""
+        """The whole search; its workers stay from one batch of trials to the next."""
+        from olive_like.engine.warm import Warm
+
+        if self.strategy.pruner == "hyperband":
+            from olive_like.search._pruner import Pruner
+
+            self.pruner = Pruner(self.folder, self.strategy.prune_from, self.strategy.prune_factor)
+        with Warm() as self.warm:
+            return self._run()
+
+    def _run(self) -> Search:
         points = self._grid() if self.strategy.sampler == "grid" else None
         sampler = None if points is not None else self._sampler()
         wanted = self.strategy.max_samples or (len(points) if points is not None else _DEFAULT_SAMPLES)
@@ -117,7 +135,7 @@ class _Searcher:
             trials = [Trial(len(self.trials) + i, point) for i, point in enumerate(batch)]
             self.trials += trials
             self._try(trials)
-            if sampler is not None:
+            if sampler is not None and not self.cancel.requested:
                 for trial in trials:
                     sampler.tell(trial.point, self._costs(trial))
         if sampler is not None:
@@ -127,11 +145,7 @@ class _Searcher:
 
     def _grid(self) -> list[Point]:
         points = grid(self.dims)
-        if points is None:
-            raise WorkflowError(
-                "a grid needs finitely many points, and a space of numbers without `step` has no end of them",
-                "Give it a `step` or a `choice`, or use `sampler: random`.",
-            )
+        assert points is not None, "check_search refuses what has no end"
         return list(points)
 
     def _sampler(self) -> Sampler:
@@ -173,29 +187,49 @@ class _Searcher:
         if not graphs:
             return
         merged = merge(graphs)
-        finished = execute(self.workflow, self.store, self.request, [], self.on_event, self.cancel, merged.graph)
+        finished = execute(
+            self.workflow,
+            self.store,
+            self.request,
+            [],
+            self.on_event,
+            self.cancel,
+            graph=merged.graph,
+            watch=self.pruner,
+            warm=self.warm,
+        )
         self._read_baseline(finished.execution)
+        missed: dict[str, list[str]] = {}
+        for node, verdict in verdicts(finished.execution):
+            if not verdict.met:
+                missed.setdefault(node, []).append(verdict.text)
         for trial, graph, names in zip(runnable, graphs, merged.names, strict=True):
             self._read(trial, graph, names, finished.execution)
+            if trial.status in ("done", "infeasible"):
+                trial.why += [text for name in graph.nodes for text in missed.get(names[name], ())]
+                trial.status = "infeasible" if trial.why else "done"
 
     def _workflow_at(self, point: Point) -> Workflow:
         tree = at(self.workflow, self.dims, point)
         return read(tree, base_dir=self.workflow.base_dir).require()
 
     def _read(self, trial: Trial, graph: Graph, names: Mapping[str, str], execution: Execution) -> None:
+        only_source = all(node.inputs[:1] == (SOURCE,) for node in graph.nodes.values() if node.role is Role.METRICS)
         for name, node in graph.nodes.items():
             state = execution.states[names[name]]
             trial.nodes[name] = state.key
             if not state.good:
-                trial.status = "failed"
+                stopped = self.pruner is not None and state.key in self.pruner.pruned
+                trial.status = "pruned" if stopped or trial.status == "pruned" else "failed"
                 trial.why.append(f"{name}: {state.error.message if state.error else 'did not run'}")
-            elif node.role is Role.METRICS and node.inputs != (SOURCE,):
+            elif node.role is Role.METRICS and (only_source or node.inputs[:1] != (SOURCE,)):
                 trial.values |= _numbers(state.metrics)
-        if trial.status == "failed":
+        if trial.status != "open":
             return
         missing = [aim.name for aim in self.aims if aim.name not in trial.values]
         if missing:
-            raise WorkflowError(f"{missing[0]} was not measured", f"Measured: {', '.join(trial.values) or 'nothing'}.")
+            trial.status, trial.why = "failed", [f"{missing[0]} was not measured"]
+            return
         trial.why = broken(self.strategy.constraints, trial.values, self.baseline, self.better)
         trial.status = "infeasible" if trial.why else "done"
 
@@ -206,7 +240,7 @@ class _Searcher:
 
     def _costs(self, trial: Trial) -> list[float] | None:
         """What the sampler is told: nothing of a failure, and of what breaks a constraint that it is bad."""
-        if trial.status == "failed":
+        if trial.status not in ("done", "infeasible"):
             return None
         penalty = 1e12 * len(trial.why)
         return [aim.cost(trial.values) + penalty for aim in self.aims]

@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any
 
 from olive_like.canonical import digest
+from olive_like.graph.model import SOURCE
 from olive_like.workflow.entries import PassEntry
 from olive_like.workflow.schema import Workflow
 from olive_like.workflow.spaces import Space
@@ -33,11 +34,12 @@ def dimensions(workflow: Workflow) -> list[Dimension]:
     """Everything that a workflow leaves open, in the order of writing."""
     found: list[Dimension] = []
     for name, entry in workflow.passes.items():
-        if entry.alternatives:
+        if entry.alternatives or entry.skips:
             choice = f"passes.{name}"
-            entries = (entry, *entry.alternatives)
-            found.append(Dimension(choice, Space("choice", tuple(range(len(entries)))), ("passes", name)))
-            for index, one in enumerate(entries):
+            entries = {int(one.loc[2]): one for one in (entry, *entry.alternatives)}
+            places = sorted((*entries, *entry.skips))
+            found.append(Dimension(choice, Space("choice", tuple(places)), ("passes", name)))
+            for index, one in entries.items():
                 found += _of_entry(workflow, one, f"{choice}[{index}]", ("passes", name, index), (choice, index))
         else:
             found += _of_entry(workflow, entry, f"passes.{name}", ("passes", name), None)
@@ -51,11 +53,6 @@ def _of_entry(
         inner = workflow.written((*loc, "config"))
         place = (*loc, "config", *path) if isinstance(inner, dict) and path[0] in inner else (*loc, *path)
         yield Dimension(".".join([name, *map(str, path)]), space, place, of)
-
-
-def is_open(workflow: Workflow) -> bool:
-    """Whether anything is left open."""
-    return any(entry.spaces or entry.alternatives for entry in workflow.passes.values())
 
 
 def grid(dims: list[Dimension]) -> Iterator[Point] | None:
@@ -104,13 +101,50 @@ def at(workflow: Workflow, dims: list[Dimension], point: Point) -> dict[str, Any
         holder = tree
         for part in dimension.place[:-1]:
             holder = holder[part]
-        is_choice = (
-            isinstance(holder[dimension.place[-1]], list)
-            and dimension.space.kind == "choice"
-            and len(dimension.place) == 2
-        )
+        is_choice = len(dimension.place) == 2
         holder[dimension.place[-1]] = holder[dimension.place[-1]][value] if is_choice else copy.deepcopy(value)
+    for name, value in point.items():
+        if len(by_name[name].place) == 2 and value in workflow.passes[by_name[name].place[1]].skips:
+            _leave_out(tree, workflow.passes[by_name[name].place[1]])
+    if not tree["passes"]:  # every pass was left out: the candidate is the input model itself
+        tree |= {"outputs": {"model": SOURCE}, "evaluate_input_model": True}
     return tree
+
+
+def _leave_out(tree: dict[str, Any], entry: PassEntry) -> None:
+    """Take a pass out: what followed it follows what it would have followed."""
+    passes, name = tree["passes"], entry.name
+    said = entry.inputs[0] if entry.inputs else None
+    before = said or _above(passes, name)
+    following = _below(passes, name)
+    del passes[name]
+    for other in passes.values():
+        for key in ("input", "inputs"):
+            given = other.get(key) if isinstance(other, dict) else None
+            if given == name:
+                other[key] = before
+            elif isinstance(given, list):
+                other[key] = [before if one == name else one for one in given]
+    behind = passes.get(following) if following else None
+    if said and isinstance(behind, dict) and not any(key in behind for key in ("input", "inputs")):
+        behind["input"] = said
+    outputs = tree.get("outputs")
+    if isinstance(outputs, dict):
+        tree["outputs"] = {key: before if value == name else value for key, value in outputs.items()}
+    elif isinstance(outputs, list):
+        tree["outputs"] = {key: before if key == name else key for key in outputs}
+    elif outputs == name:
+        tree["outputs"] = {name: before}
+
+
+def _above(passes: Mapping[str, Any], name: str) -> str:
+    names = list(passes)
+    return names[names.index(name) - 1] if names.index(name) else SOURCE
+
+
+def _below(passes: Mapping[str, Any], name: str) -> str | None:
+    names = list(passes)
+    return names[names.index(name) + 1] if names.index(name) + 1 < len(names) else None
 
 
 def _plain(value: Any) -> Any:

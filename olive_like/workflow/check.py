@@ -59,7 +59,16 @@ class Sections:
         except ValidationError as error:
             from olive_like.workflow.validation import explained
 
+            spaces: set[Loc] = set()
             for found in explained(error, model, settings, extra_names):
+                space = _space_on(settings, found.path)
+                if space is not None:
+                    if space not in spaces:
+                        message = f"`{space[-1]}` cannot be left open: only settings of passes can"
+                        hint = "Write one value. A pass may choose between whole data sets by their names."
+                        self.problems.add("OL507", message, self.place(loc, space), hint)
+                    spaces.add(space)
+                    continue
                 self.problems.add(found.code, found.message, self.place(loc, found.path), found.hint, key=found.at_key)
             return None
 
@@ -261,7 +270,35 @@ class Sections:
         if isinstance(value, Evaluator):
             return value
         entry = self.mapping(value, loc)
-        return None if entry is None else self.build(Evaluator, entry, loc)
+        if entry is None or not self._known_metrics(entry, loc):
+            return None
+        return self.build(Evaluator, entry, loc)
+
+    def _known_metrics(self, entry: dict[str, Any], loc: Loc) -> bool:
+        """Whether all metrics, and their values, are among those that there are."""
+        from olive_like.metrics.catalog import names, shorthand, values_of
+
+        found = True
+        metrics = entry.get("metrics")
+        for index, metric in enumerate(metrics if isinstance(metrics, (list, tuple)) else ()):
+            where = (*loc, "metrics", index)
+            if isinstance(metric, str) and shorthand(metric) is None:
+                near = did_you_mean(metric, names()) or "docs/measure.md has them all."
+                self.problems.add("OL501", f"there is no metric {metric!r}", where, near)
+                found = False
+            if not isinstance(metric, dict) or not isinstance(metric.get("type"), str):
+                continue
+            known = values_of(metric["type"])
+            own = isinstance(metric.get("user_config"), dict) and metric["user_config"].get("metric_func")
+            values = metric.get("sub_types")
+            for number, value in enumerate(values if known and not own and isinstance(values, (list, tuple)) else ()):
+                name = value.get("name") if isinstance(value, dict) else None
+                if isinstance(name, str) and name not in known:
+                    near = did_you_mean(name, known) or f"There are: {', '.join(known)}."
+                    message = f"{metric['type']} has no value {name!r}"
+                    self.problems.add("OL501", message, (*where, "sub_types", number, "name"), near)
+                    found = False
+        return found
 
     def _search(self) -> None:
         value = self.tree.get("search_strategy")
@@ -326,6 +363,22 @@ class Sections:
                 named = metric.data_config
                 if isinstance(named, str) and not self.refer("data_configs", named, loc):
                     self.values["evaluators"][name] = None
+
+
+def _space_on(settings: Any, path: Loc) -> Loc | None:
+    """The part of a path that leads to a space to search, if one stands on the way."""
+    from olive_like.workflow.spaces import is_space
+
+    for length, part in enumerate(path, 1):
+        if isinstance(settings, dict):
+            settings = settings.get(str(part))
+        elif isinstance(settings, (list, tuple)) and isinstance(part, int) and part < len(settings):
+            settings = settings[part]
+        else:
+            return None
+        if is_space(settings):
+            return path[:length]
+    return None
 
 
 def _is_system_type(name: str) -> bool:

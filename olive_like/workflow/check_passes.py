@@ -44,8 +44,19 @@ def _alternatives(sections: Sections, name: str, values: Any, loc: Loc) -> PassE
     if not values:
         sections.problems.add("OL102", f"the list of alternatives of {name!r} is empty", loc)
         return _broken(name, None, None, _Inputs(), loc)
-    first, *others = (_entry(sections, name, value, (*loc, index)) for index, value in enumerate(values))
-    return replace(first, alternatives=tuple(others))
+    skips = tuple(index for index, value in enumerate(values) if _is_skip(value))
+    if len(skips) == len(values):
+        sections.problems.add("OL102", f"{name!r} has no pass among its alternatives", loc)
+        return _broken(name, None, None, _Inputs(), loc)
+    first, *others = (
+        _entry(sections, name, value, (*loc, index)) for index, value in enumerate(values) if index not in skips
+    )
+    return replace(first, alternatives=tuple(others), skips=skips)
+
+
+def _is_skip(value: Any) -> bool:
+    """Among alternatives `null` and `{type: Skip}` stand for leaving the pass out."""
+    return value is None or (isinstance(value, dict) and str(value.get("type", "")).lower() == "skip")
 
 
 def _entry(sections: Sections, name: str, value: Any, loc: Loc) -> PassEntry:

@@ -45,5 +45,6 @@ class PassEntry:
     evaluator: str | Evaluator | None = None
     spaces: Mapping[Loc, Space] = field(default_factory=dict)
     alternatives: tuple[PassEntry, ...] = ()  # further entries of a list under the same name
+    skips: tuple[int, ...] = ()  # places in that list that stand for leaving the pass out
     loc: Loc = ()  # where it is written
     broken: bool = False  # something about it is wrong: it only keeps its place in a draft

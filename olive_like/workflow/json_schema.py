@@ -194,9 +194,11 @@ def _passes(definitions: _Definitions) -> Schema:
         ],
     }
     reference = {"$ref": "#/$defs/pass"}
+    skip = {"type": "object", "properties": {"type": {"const": "Skip"}}, "required": ["type"]}
+    options = [reference, {**skip, "additionalProperties": False}, {"type": "null"}]
     return {
         "type": "object",
-        "additionalProperties": {"anyOf": [reference, {"type": "array", "items": reference, "minItems": 1}]},
+        "additionalProperties": {"anyOf": [reference, {"type": "array", "items": {"anyOf": options}, "minItems": 1}]},
     }
 
 

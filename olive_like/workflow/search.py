@@ -37,5 +37,10 @@ class SearchStrategy(_Model):
     seed: int | None = Field(None, ge=0, description="Seed of the sampler; default: the workflow's.")
     objectives: list[Objective | str] = Field([], description="What to optimise; default: the evaluator's metrics.")
     constraints: list[Constraint] = Field([], description="Bounds that a candidate must keep.")
+    pruner: Literal["none", "hyperband"] = Field(
+        "none", description="Whether trainings that fall behind the others in their loss are stopped before their end."
+    )
+    prune_from: int = Field(1, ge=1, description="Steps of a training before which it is not stopped.")
+    prune_factor: int = Field(3, ge=2, description="Of so many trainings that came as far, one goes on.")
     stop_when_goals_met: bool = Field(False, description="End with the first candidate that reaches every goal.")
     early_stopping: bool = Field(False, description="Leave a candidate whose branch cannot reach its goals any more.")

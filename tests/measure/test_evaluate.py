@@ -103,10 +103,10 @@ def test_text_scores_equal_the_libraries():
     from olive_like.metrics import _scores
 
     wanted, made = ["the cat sat on the mat", "hello there"], ["the cat sat on a mat", "hello"]
-    assert _scores.texts("bleu", wanted, made) == sacrebleu.corpus_bleu(made, [wanted]).score
+    assert _scores.texts("bleu", wanted, made)[0] == sacrebleu.corpus_bleu(made, [wanted]).score
     rouge = [RougeScorer(["rouge2"]).score(w, m)["rouge2"].fmeasure for w, m in zip(wanted, made, strict=True)]
-    assert _scores.texts("rouge2", wanted, made) == pytest.approx(sum(rouge) / 2, abs=1e-12)
-    assert _scores.texts("wer", wanted, made) == 2 / 8
+    assert _scores.texts("rouge2", wanted, made)[0] == pytest.approx(sum(rouge) / 2, abs=1e-12)
+    assert _scores.texts("wer", wanted, made)[0] == 2 / 8
 
 
 def test_class_scores_equal_scikit_learn():

@@ -17,11 +17,11 @@ def _said(**data) -> str:
 
 @pytest.mark.parametrize("part", ["process_function", "post_process_function", "dataloader_function"])
 def test_functions(part: str) -> None:
-    assert f"`{part}`" in _said(user_script="s.py", **{part: "f"})
+    assert not _said(user_script="s.py", **{part: "f"})
 
 
 def test_pictures_and_sound() -> None:
-    assert "`image`" in _said(image={})
+    assert not _said(image={})
     assert "`audio`" in _said(audio={})
     assert not _said()
 

@@ -150,7 +150,7 @@ def test_python_raises_with_every_mistake():
         ("passes: {a: {type: Null, evaluator: fast}}", [("OL110", 1, 37, None)]),
         ("passes: {a: {type: Null, evaluator: {metricks: []}}}", [("OL101", 1, 38, "metrics")]),
         ("passes: {a: {type: Null, fail: 3}}", [("OL103", 1, 32, None)]),
-        ("passes: {a: [{type: Null}, {type: Null, bytes: x}]}", [("OL103", 1, 48, None)]),
+        ("passes: {a: [{type: Null}, {type: Null, bytes: x}]}", [("OL505", 1, 10, None), ("OL103", 1, 48, None)]),
         ("input_model: {type: HfModle, model_path: x}", [("OL109", 1, 21, "HfModel")]),
         ("input_model: {type: HfModel}", [("OL102", 1, 1, None)]),
         ("input_model: {type: HfModel, model_path: x, taks: y}", [("OL101", 1, 45, "task")]),
