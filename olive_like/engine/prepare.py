@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,11 @@ class Request:
     locked: bool = False
     lock: bool = False
 
+    @property
+    def part(self) -> bool:
+        """Whether not all of the workflow is to run."""
+        return (self.until or self.only) is not None
+
 
 def execute(
     workflow: Workflow,
@@ -59,12 +65,14 @@ def execute(
     """Plan and run a workflow, or a graph that was made of it; `watch` may stop single passes."""
     _check_request(workflow, request)
     plan = plan_workflow(workflow, store, until=request.until, only=request.only, graph=graph)
-    lock = _read_lock(workflow, plan) if request.locked else None
+    lock = _read_lock(workflow, plan, part=request.part) if request.locked else None
     if plan.source is None and workflow.input_model is not None:
         plan = _with_model(workflow, store, request, graph)
     to_run = [node for node in plan.nodes.values() if node.status is not Status.HIT]
     launches = _launches(workflow, to_run or plan.nodes.values(), request)
     _check_needs(workflow, to_run, launches, request)
+    targets = _targets(workflow, plan, request)
+    _check_targets(targets)
     run = new_run_id()
     redactor = Redactor()
     log = RunLog((store.over or store).layout.runs / run, run, redactor, on_event)
@@ -73,7 +81,7 @@ def execute(
     order = Order(
         launches=launches,
         limits=_limits(request),
-        targets=_targets(workflow, plan, request),
+        targets=targets,
         workflow=snapshot(workflow),
         seed=workflow.seed,
         in_process=request.in_process,
@@ -116,6 +124,8 @@ def _check_request(workflow: Workflow, request: Request) -> None:
         raise WorkflowError(f"jobs must be 1 or more, not {request.jobs}")
     if (request.lock or request.locked) and workflow.file is None:
         raise WorkflowError("only a workflow in a file can be locked")
+    if request.lock and request.part:
+        raise WorkflowError("a lock is of the whole workflow", "Leave out --until and --only to write one.")
 
 
 def _with_model(workflow: Workflow, store: Store, request: Request, graph: Graph | None) -> Plan:
@@ -152,7 +162,7 @@ def _check_needs(
             raise WorkflowError(f"the system {name} starts processes of its own and cannot run in-process")
     for node in nodes:
         launch = launches[node.node.system]
-        if launch.command and launch.single is None:
+        if launch.command and launch.single is None and not launch.libraries_here:
             continue  # another environment, with libraries of its own
         for missing in needs_of(node.node).missing:
             raise WorkflowError(
@@ -182,12 +192,27 @@ def _targets(workflow: Workflow, plan: Plan, request: Request) -> dict[str, Path
     return {name: base / name for name in names}
 
 
-def _read_lock(workflow: Workflow, plan: Plan) -> Mapping[str, Any]:
+def _check_targets(targets: Mapping[str, Path]) -> None:
+    """Refuse, before anything runs, folders that cannot be made."""
+    for name, folder in targets.items():
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        if not there.is_dir():
+            why = f"{there} is a file"
+        elif there != folder and not os.access(there, os.W_OK | os.X_OK):
+            why = f"nothing may be written in {there}"
+        else:
+            continue
+        raise WorkflowError(
+            f"the output {name} cannot be put into {folder}: {why}", "Set `output_dir:`, or give --output-path."
+        )
+
+
+def _read_lock(workflow: Workflow, plan: Plan, *, part: bool) -> Mapping[str, Any]:
     from olive_like.graph import lock as lock_file
 
     assert workflow.file is not None
     lock = lock_file.read(lock_file.lock_path(Path(workflow.file)))
-    lock_file.check_plan(plan, lock)
+    lock_file.check_plan(plan, lock, part=part)
     return lock
 
 

@@ -203,11 +203,12 @@ class Scheduler:
 
     async def _attempts(self, pool: Pool, slot: Slot, step: Step) -> Success | Failure:
         """Try until there is an answer that another worker would give as well."""
+        retries = max(self.limits.retries, pool.launch.retries)
         for attempt in itertools.count(1):
             answer = await self._attempt(pool, slot, step)
-            if isinstance(answer, Success) or not answer.lost or attempt > self.limits.retries:
+            if isinstance(answer, Success) or not answer.lost or attempt > retries:
                 return answer
-            step.warn(f"{answer.message}; it is tried again ({attempt} of {self.limits.retries})")
+            step.warn(f"{answer.message}; it is tried again ({attempt} of {retries})")
         raise AssertionError("unreachable")
 
     async def _attempt(self, pool: Pool, slot: Slot, step: Step) -> Success | Failure:

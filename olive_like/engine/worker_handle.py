@@ -23,7 +23,6 @@ from olive_like.engine.meeting import Meeting, meet
 from olive_like.redact import Redactor
 from olive_like.systems.base import Launch
 
-START_SECONDS = 300.0  # until all ranks of a launcher have said hello
 SILENCE_SECONDS = float(os.environ.get("OLIVE_LIKE_SILENCE_SECONDS", "600"))
 
 OnEvent = Callable[[str, dict[str, Any]], None]
@@ -162,14 +161,14 @@ class WorkerHandle:
                 self._lines.append(line)
                 continue
             waited += 0.1
-            if self._process.poll() is not None or waited >= START_SECONDS:
+            if self._process.poll() is not None or waited >= self.launch.patience:
                 raise StartFailed(self._explain_start(waited))
         self._lines.sort(key=lambda line: line.rank)
 
     def _explain_start(self, waited: float) -> Failure:
         assert self._process is not None
         code = self._process.returncode
-        what = f"ended with exit code {code}" if waited < START_SECONDS else f"was not ready after {waited:.0f} s"
+        what = f"ended with exit code {code}" if waited < self.launch.patience else f"was not ready after {waited:.0f} s"
         return Failure(
             f"the launcher {self.launch.command[0]} {what} before all {self.launch.ranks} ranks were there",
             "The pass's log has what it printed.",

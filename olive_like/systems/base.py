@@ -38,6 +38,9 @@ class Launch:
     hosts: tuple[str, ...] = ()  # the machines that take part, where these are others than the engine's
     warm: bool = True  # whether a worker may run one pass after another
     single: Launch | None = None  # how a pass is started that cannot run as several ranks
+    retries: int = 0  # of a pass whose worker was lost, whatever the run says
+    patience: float = 300.0  # seconds until its workers must be there
+    libraries_here: bool = False  # whether a command's workers have the libraries of this environment
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 PORT, HOST = "{port}", "{host}"
 FIXED_PORT = 29500  # where a port of another machine has to be named, which nobody can ask for
@@ -25,6 +25,7 @@ class Ranks:
     address: str = ""  # of the first machine
     port: int | None = None
     extra: Sequence[str] = ()  # more arguments of the launcher
+    env: Mapping[str, str] = field(default_factory=dict)  # variables that all ranks need
 
     @property
     def machines(self) -> int:
@@ -78,9 +79,9 @@ def torchrun_by_slurm(ranks: Ranks) -> tuple[str, ...]:
 
 def torchrun_by_pdsh(ranks: Ranks) -> tuple[str, ...]:
     """The same over ssh."""
-    assert ranks.hosts
+    variables = [f"{name}={value}" for name, value in ranks.env.items()]
     return (
-        "pdsh", "-S", "-R", "ssh", "-w", ",".join(ranks.hosts),
+        "pdsh", "-S", "-R", "ssh", "-w", ",".join(ranks.hosts or ()), "env", *variables,
         *_python("torch.distributed.run"), *_rendezvous(ranks), *ranks.extra, "-m",
     )  # fmt: skip
 
@@ -101,6 +102,11 @@ def deepspeed(ranks: Ranks) -> tuple[str, ...]:
 
 def deepspeed_over(launcher: str, ranks: Ranks) -> tuple[str, ...]:
     """DeepSpeed's launcher for several machines, by pdsh, Open MPI or MPICH."""
+    names = [*ranks.env, "MASTER_ADDR", "MASTER_PORT"]
+    handed_on = {
+        "openmpi": [f"--launcher_args={' '.join(f'-x {name}' for name in names)}"],
+        "mpich": [f"--launcher_args=-genvlist {','.join(ranks.env)}"] if ranks.env else [],
+    }
     return (
         *_python("deepspeed.launcher.runner"),
         f"--hostfile={ranks.hostfile}",
@@ -108,6 +114,7 @@ def deepspeed_over(launcher: str, ranks: Ranks) -> tuple[str, ...]:
         f"--master_addr={ranks.first}",
         f"--master_port={ranks.at}",
         "--force_multi",
+        *handed_on.get(launcher, ()),
         *ranks.extra,
         *(("--no_local_rank",) if launcher == "pdsh" else ()),
         "--module",

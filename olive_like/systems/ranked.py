@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
@@ -76,12 +77,15 @@ class Ranked(Local):
 
     @classmethod
     def launch(cls, config: Any, machine: Machine, jobs: int | None = None) -> Launch:
-        ranks = cls.ranks(config, machine)
+        own = {"PYTHONSAFEPATH": "1", **cls.environment(config, machine), **config.environment_variables}
+        ranks = replace(cls.ranks(config, machine), env=own)
+        if ranks.elsewhere:
+            own = {**own, "MASTER_ADDR": ranks.first, "MASTER_PORT": ranks.at}
         options = options_of(config)
         devices = device_names(cls.kind(config, machine), config, machine)
         return Launch(
             command=cls.command(config, ranks),
-            env={"PYTHONSAFEPATH": "1", **cls.environment(config, machine), **config.environment_variables},
+            env=own,
             ranks=ranks.count,
             devices=tuple(f"cuda:{number}" for number in ranks.gpus) or devices,
             threads=config.threads or max(1, machine.cores // ranks.each),

@@ -16,6 +16,7 @@ SYSTEMS: dict[str, str] = {
     "deepspeed": "olive_like.systems.deepspeed:DeepSpeed",
     "fsdp": "olive_like.systems.torchrun:Fsdp",
     "null": "olive_like.systems.null:NullSystem",
+    "ray": "olive_like.systems.ray:Ray",
     "torchrun": "olive_like.systems.torchrun:Torchrun",
     "python_environment": "olive_like.systems.python_environment:PythonEnvironment",
 }

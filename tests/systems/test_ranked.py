@@ -103,16 +103,17 @@ MANY_MACHINES: list[tuple[str, str | None, list[str]]] = [
       "--master_port=29500", "--force_multi", "--no_local_rank", "--module"]),
     ("deepspeed", "openmpi",
      [*PYTHON, "deepspeed.launcher.runner", "--hostfile=HOSTS", "--launcher=openmpi", "--master_addr=node1",
-      "--master_port=29500", "--force_multi", "--module"]),
+      "--master_port=29500", "--force_multi",
+      "--launcher_args=-x PYTHONSAFEPATH -x DS_ACCELERATOR -x MASTER_ADDR -x MASTER_PORT", "--module"]),
     ("deepspeed", "mpich",
      [*PYTHON, "deepspeed.launcher.runner", "--hostfile=HOSTS", "--launcher=mpich", "--master_addr=node1",
-      "--master_port=29500", "--force_multi", "--module"]),
+      "--master_port=29500", "--force_multi", "--launcher_args=-genvlist PYTHONSAFEPATH,DS_ACCELERATOR", "--module"]),
     ("deepspeed", "slurm", [*SRUN, "--ntasks=32", "--ntasks-per-node=8", *NAMED, *PYTHON]),
     ("torchrun", "slurm",
      [*SRUN, "--ntasks=4", "--ntasks-per-node=1", *NAMED, *PYTHON, "torch.distributed.run", *RENDEZVOUS, "-m"]),
     ("fsdp", "pdsh",
-     ["pdsh", "-S", "-R", "ssh", "-w", "node1,node2,node3,node4", *PYTHON, "torch.distributed.run", *RENDEZVOUS,
-      "-m"]),
+     ["pdsh", "-S", "-R", "ssh", "-w", "node1,node2,node3,node4", "env", "PYTHONSAFEPATH=1", *PYTHON,
+      "torch.distributed.run", *RENDEZVOUS, "-m"]),
 ]  # fmt: skip
 
 
