@@ -40,7 +40,7 @@ def workflow(args: argparse.Namespace) -> dict[str, Any]:
     builder = args.use_model_builder or args.use_ort_genai
     passes: dict[str, Any] = {"convert": _builder(args) if builder else _conversion(args)}
     if args.fixed_param_dict:
-        axes = _pairs(args.fixed_param_dict, "--fixed-param-dict")
+        axes = flags.pairs(args.fixed_param_dict, "--fixed-param-dict")
         passes["fix"] = {
             "type": "DynamicToFixedShape",
             "dim_param": list(axes),
@@ -74,15 +74,5 @@ def _builder(args: argparse.Namespace) -> dict[str, Any]:
         if getattr(args, name):
             step[name] = getattr(args, name)
     if args.extra_mb_options:
-        step["extra_options"] = _pairs(args.extra_mb_options, "--extra-mb-options")
+        step["extra_options"] = flags.pairs(args.extra_mb_options, "--extra-mb-options")
     return step
-
-
-def _pairs(text: str, flag: str) -> dict[str, Any]:
-    """`a=1,b=2` as a mapping."""
-    from olive_like.workflow.overrides import value_of
-
-    pairs = [part.partition("=") for part in flags.listed(text) or ()]
-    if not all(sign for _, sign, _ in pairs):
-        raise WorkflowError(f"{flag} {text} is not NAME=VALUE,NAME=VALUE")
-    return {name.strip(): value_of(value) for name, _, value in pairs}

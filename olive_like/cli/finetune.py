@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from olive_like.cli import carry_out, flags, sections
+from olive_like.cli import carry_out, flags, sections, training_flags
 from olive_like.errors import WorkflowError
 
 _METHODS = {
@@ -48,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
     """Flags of the command, and any setting of the method's pass."""
     args, unknown = parser.parse_known_args(arguments)
-    args.settings = _settings(_METHODS[args.method], unknown, flags.known_flags(parser))
+    args.settings = training_flags.settings(_METHODS[args.method], unknown, flags.known_flags(parser))
     return args
 
 
@@ -58,12 +58,12 @@ def execute(args: argparse.Namespace) -> int:
 
 def workflow(args: argparse.Namespace) -> dict[str, Any]:
     """The workflow that the flags mean."""
+    _require(args)
     model = sections.input_model(args)
     data = sections.data_config(
         args, **{k: v for k, v in (("split", args.train_split), ("subset", args.train_subset)) if v}
     )
-    if data is None:
-        raise WorkflowError("--data-name is missing", "Name a data set: a local file or folder, or a hub name.")
+    assert data is not None
     eval_data = None
     if args.eval_split and args.eval_subset and args.eval_subset != args.train_subset:
         eval_data = {**data, "split": args.eval_split, "subset": args.eval_subset}
@@ -94,29 +94,15 @@ def workflow(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _settings(pass_name: str, arguments: list[str], known: list[str]) -> dict[str, Any]:
-    """`--learning-rate 1e-4` and the like, as far as the pass has such a setting."""
-    from olive_like.passes.registry import load
-    from olive_like.workflow.validation import names_at
-
-    names = names_at(load(pass_name).Config, ())
-    settings: dict[str, Any] = {}
-    position = 0
-    while position < len(arguments):
-        flag, sign, value = arguments[position].partition("=")
-        name = flag.removeprefix("--").replace("-", "_")
-        if not flag.startswith("--") or name not in names:
-            raise flags.unknown_flag(arguments[position], [*known, *("--" + n.replace("_", "-") for n in names)])
-        position += 1
-        if not sign:
-            follows = position < len(arguments) and not arguments[position].startswith("--")
-            value = arguments[position] if follows else "true"
-            position += follows
-        settings[name] = _value(value)
-    return settings
-
-
-def _value(text: str) -> Any:
-    from olive_like.workflow.overrides import value_of
-
-    return value_of(text)
+def _require(args: argparse.Namespace) -> None:
+    """All that is missing in one error: a model to train, and data to train it on."""
+    given = {
+        "--model_name_or_path": args.model_name_or_path or args.model_script,
+        "--data_name": args.data_name or args.data_files,
+    }
+    missing = [name for name, value in given.items() if not value]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        raise WorkflowError(
+            f"{' and '.join(missing)} {verb} missing", "Each is a local file or folder, or the name of one on the hub."
+        )

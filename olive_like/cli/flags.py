@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from typing import Any
 
 from olive_like.errors import WorkflowError
 
@@ -87,6 +88,8 @@ def data(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--max-samples", type=int, metavar="N", help="use at most so many rows")
     switch(group, "--add-special-tokens", help="let the tokenizer add its begin and end markers")
     group.add_argument("--input-cols", metavar="COLUMNS", help="columns that go into the model, with commas between")
+    group.add_argument("--label-cols", "--label-col", metavar="COLUMNS", help="columns to predict")
+    group.add_argument("--columns", metavar="MEANING=COLUMN,…", help="which column means what: prompt=question")
 
 
 def device(parser: argparse.ArgumentParser, default: str | None = "cpu") -> None:
@@ -126,6 +129,19 @@ def unescaped(text: str) -> str:
 def listed(text: str | None) -> list[str] | None:
     """`a,b` as a list."""
     return [part.strip() for part in text.split(",") if part.strip()] if text else None
+
+
+def pairs(text: str, flag: str) -> dict[str, Any]:
+    """`a=1,b=2` as a mapping."""
+    from olive_like.workflow.overrides import value_of
+
+    parts = [part.partition("=") for part in listed(text) or ()]
+    if not all(sign for _, sign, _ in parts):
+        raise WorkflowError(f"{flag} {text} is not NAME=VALUE,NAME=VALUE")
+    try:
+        return {name.strip(): value_of(value) for name, _, value in parts}
+    except ValueError as error:
+        raise WorkflowError(f"{flag} {text}: {error}") from None
 
 
 def required(value: str | None, flag: str) -> str:

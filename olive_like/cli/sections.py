@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from olive_like.cli.flags import listed, required
+from olive_like.cli.flags import listed, pairs, required
 from olive_like.errors import WorkflowError
 
 _PROVIDERS = {
@@ -98,6 +98,8 @@ def data_config(args: argparse.Namespace, **more: Any) -> dict[str, Any] | None:
         max_samples=args.max_samples,
         add_special_tokens=True if args.add_special_tokens else None,
         input_cols=listed(args.input_cols),
+        label_cols=listed(args.label_cols),
+        columns={key: str(value) for key, value in pairs(args.columns, "--columns").items()} if args.columns else None,
         **more,
     )
 

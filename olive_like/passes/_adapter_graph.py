@@ -11,14 +11,14 @@ from olive_like.errors import PassError
 from olive_like.passes._adapter_files import Arrays
 
 # `….q_proj.lora_A.weight`, or as peft names it in memory: `….q_proj.lora_A.default.weight`
-_MATRIX = re.compile(r"(?P<layer>.+)\.lora_(?P<part>A|B|gain)(?:\.(?P<adapter>[\w-]+))?\.weight")
+_MATRIX = re.compile(r"(?P<layer>.+)\.lora_(?P<part>A|B|gain|head)(?:\.(?P<adapter>[\w-]+))?\.weight")
 
 
 def take_out(model: ir.Model, *, make_inputs: bool, optional: bool, dynamic: bool) -> Arrays:
     """The adapter's matrices by the names that the graph has for them afterwards.
 
-    As inputs they are [features in, rank] and [rank, features out]; those that are `optional` have defaults with
-    which the graph is the base model.
+    As inputs they are [features in, rank] and [rank, features out], a classifier's head [features in, classes];
+    those that are `optional` have defaults with which the graph is the base model.
     """
     found: Arrays = {}
     for value in list(model.graph.initializers.values()):
@@ -33,7 +33,13 @@ def take_out(model: ir.Model, *, make_inputs: bool, optional: bool, dynamic: boo
         value.name = name
         found[name] = value.const_value.numpy()
         if make_inputs:
-            _make_input(model, value, part, f"{match['layer']}.rank" if dynamic else None, optional)
+            _make_input(
+                model,
+                value,
+                part,
+                f"{match['layer']}.{'classes' if part == 'head' else 'rank'}" if dynamic else None,
+                optional,
+            )
     return found
 
 
@@ -53,10 +59,10 @@ def _make_input(model: ir.Model, value: ir.Value, part: str, rank: str | None, o
     shape: list[int | str] = list(array.shape)
     default = np.ones_like(array) if part == "gain" else np.zeros_like(array)
     if part != "gain" and rank is not None:
-        axis = 1 if part == "A" else 0
+        axis = 0 if part == "B" else 1
         shape[axis] = rank
         default = np.zeros([0 if i == axis else size for i, size in enumerate(array.shape)], array.dtype)
-        if part == "A":
+        if part != "B":
             for node, _ in value.uses():
                 _open_last_axis(node.outputs[0], rank)
     value.shape = ir.Shape(shape)

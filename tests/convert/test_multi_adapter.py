@@ -33,7 +33,8 @@ def tuned(base: HfModel, folder: Path, seed: int, **settings: Any) -> Adapter:
     from olive_like.passes._models import load_model
 
     torch.manual_seed(seed)
-    model = get_peft_model(load_model(base), LoraConfig(**settings))
+    options = {"num_labels": settings.pop("labels")} if "labels" in settings else {}
+    model = get_peft_model(load_model(base, new_head=True, **options), LoraConfig(**settings))
     for name, parameter in model.named_parameters():
         if "lora_A" in name or "lora_B" in name:
             parameter.data = torch.randn_like(parameter) * 0.2
@@ -101,6 +102,39 @@ def test_each_adapter_and_none(llama: HfModel, tmp_path: Path) -> None:
     assert distance(made, None, llama, None) < CLOSE
     assert distance(made, "plain", llama, adapters["wide"]) > 100 * CLOSE, "the adapters can be told apart"
     assert "adapter" not in {value["name"] for value in made.attributes["io"]["inputs"]}
+
+
+def test_a_classifier_beside_a_generator(llama: HfModel, tmp_path: Path) -> None:
+    """An adapter that classifies brings its head: one more output has the scores, the last token's are peft's."""
+    import numpy as np
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForSequenceClassification
+
+    from olive_like.passes._adapter_runtime import run_switched
+    from olive_like.passes._onnx_runtime import Shape, make_feeds, open_session
+
+    plain = tuned(llama, tmp_path / "plain", 1, r=4, target_modules=["q_proj"])
+    classifier = tuned(
+        HfModel(llama.path, {"task": "text-classification"}),
+        tmp_path / "classifier", 2, labels=5, r=4, target_modules=["v_proj"], task_type="SEQ_CLS",
+    )  # fmt: skip
+    config = MultiAdapterConversion.Config.model_validate(
+        {"adapters": {"plain": str(plain.path), "classifier": str(classifier.path)}, "verify_tokens": 0}
+    )
+    made = MultiAdapterConversion().run([llama], config, context(tmp_path))
+    assert made.attributes["classifiers"] == {"classifier": 5}
+    assert distance(made, "plain", llama, plain) < CLOSE
+    assert distance(made, None, llama, None) < CLOSE
+
+    ids = np.random.default_rng(5).integers(5, 100, (1, 9))
+    model = AutoModelForSequenceClassification.from_pretrained(llama.path, num_labels=5)
+    with torch.no_grad():
+        model = PeftModel.from_pretrained(model, classifier.path).eval()
+        wanted = model(input_ids=torch.tensor(ids)).logits.numpy()
+    feeds = make_feeds(made.attributes["io"], Shape(1, 9), 0, 100) | {"input_ids": ids}
+    outputs = run_switched(open_session(made.file), feeds, made.path / "classifier.onnx_adapter")
+    assert np.abs(outputs["scores"][:, -1] - wanted).max() < CLOSE
 
 
 def test_the_base_and_folders(tmp_path: Path) -> None:

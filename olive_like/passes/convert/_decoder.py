@@ -11,6 +11,7 @@ from transformers.cache_utils import DynamicLayer
 
 from olive_like.errors import PassError
 from olive_like.passes.convert._parts import Flat, Part, reference, some_tokens
+from olive_like.passes.convert._switchable import Held
 
 
 class DecoderWithPast(Flat):
@@ -30,6 +31,20 @@ class DecoderWithPast(Flat):
             cache.update(past[2 * layer], past[2 * layer + 1], layer)
         outputs = self.inner(**named, past_key_values=cache, use_cache=True)
         return (outputs.logits, *_flat(outputs.past_key_values))
+
+
+class ScoringDecoder(DecoderWithPast):
+    """The same with one more output: scores of every position, for adapters that classify."""
+
+    def __init__(self, inner: Any, names: list[str], head: torch.Tensor) -> None:
+        super().__init__(inner, names)
+        self.scores = torch.nn.ModuleDict({"lora_head": Held(head)})
+        self._seen: list[torch.Tensor] = []
+        inner.get_output_embeddings().register_forward_pre_hook(lambda _, given: self._seen.append(given[0]))
+
+    def forward(self, tensors: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        made = super().forward(tensors)
+        return (*made, self._seen.pop() @ self.scores["lora_head"].weight)
 
 
 def _flat(cache: Any) -> list[torch.Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,34 +22,50 @@ from olive_like.passes._verify import TOLERANCE, Comparison, compare_outputs, ju
 from olive_like.passes.base import Context
 from olive_like.passes.convert._check_export import as_arrays
 from olive_like.passes.convert._conversion import attention_for, described, parts_of, save
+from olive_like.passes.convert._decoder import DecoderWithPast, ScoringDecoder
 from olive_like.passes.convert._export import export
 from olive_like.passes.convert._parts import Part, generator, reference
 from olive_like.passes.convert._side_files import write_side_files
 from olive_like.passes.convert._switchable import Matrices, install, matrices_of, padded
 
 _BASE = ""  # the name under which the base model's own outputs are kept
+_SCORES, _HEAD = "scores", "scores.lora_head.weight"
+_TEXT = ("input_ids", "attention_mask", "position_ids")
+Samples = list[tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]]  # inputs, and what comes out
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """One adapter: what it adds to the base's layers, the head that it classifies with, and what peft makes of it."""
+
+    layers: dict[str, Matrices]
+    head: torch.Tensor | None  # [features, classes]
+    expected: Samples
 
 
 def convert(sources: list[HfModel | Adapter], config: Any, context: Context) -> OnnxModel:
     """Read every adapter's matrices, export the base with room for them, write both, compare each with peft."""
     base, folders = _who(sources, config)
-    task = task_for(sources[0])
+    task = task_for(base)
     device = config.device or context.device
-    model = load_model(
-        base, task, torch_dtype(config.torch_dtype or "float32"), device=device,
-        attention=attention_for(base, task, config),
-    )  # fmt: skip
+    dtype_asked = torch_dtype(config.torch_dtype or "float32")
+    model = load_model(base, task, dtype_asked, device=device, attention=attention_for(base, task, config))
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
     part = _only_part(parts_of(model, task, dtype, config, base))
     samples = part.samples() if config.verify != "off" else []
-    expected = {_BASE: [reference(part, inputs) for inputs in samples]}
-    adapters: dict[str, dict[str, Matrices]] = {}
+    expected = {_BASE: [(inputs, reference(part, inputs)) for inputs in samples]}
+    adapters: dict[str, Tuned] = {}
     for name, folder in folders.items():
-        adapters[name], expected[name] = _with_peft(model, folder, name, part, samples)
-    room = _room(adapters, dynamic=config.dynamic_lora_r)
+        try:
+            adapters[name] = _read(model, base, folder, task, part, samples)
+        except PassError as error:
+            raise PassError(f"{name}: {error.message}", error.hint) from error
+        expected[name] = adapters[name].expected
+    room = _room([one.layers for one in adapters.values()], dynamic=config.dynamic_lora_r)
     install(model, room, dtype)
+    part = _with_head(part, model, _widest([one.head for one in adapters.values()], dtype))
     graph = export(part, config.target_opset, config.use_dynamo_exporter, config.optimize, context)
     found = take_out(graph, make_inputs=True, optional=config.optional_inputs, dynamic=config.dynamic_lora_r)
     for value in list(graph.graph.initializers.values()):
@@ -55,12 +73,15 @@ def convert(sources: list[HfModel | Adapter], config: Any, context: Context) -> 
     save(graph, part, 1, config, context)
     write_side_files(base, model, context.output)
     files, weights = _write(adapters, room, found, dtype, config, context)
+    classifiers = {name: one.head.shape[1] for name, one in adapters.items() if one.head is not None}
     attributes = {**described([part], model, task, dtype), "adapters": files}
+    if classifiers:
+        attributes["classifiers"] = classifiers
+        context.note(f"{', '.join(classifiers)}: the classes' scores are in the output {_SCORES}, at the last token")
     result = finish(context, OnnxModel(context.output), attributes)
     if not samples:
         return result
-    arrays = {name: [as_arrays(outputs) for outputs in several] for name, several in expected.items()}
-    verified = _verify(result, [as_arrays(inputs) for inputs in samples], arrays, weights, config, context)
+    verified = _verify(result, expected, weights, config, context)
     return OnnxModel(context.output, {**result.attributes, "verified": verified})
 
 
@@ -84,27 +105,69 @@ def _only_part(parts: list[Part]) -> Part:
     return parts[0]
 
 
-def _with_peft(
-    model: Any, folder: Path, name: str, part: Part, samples: list[dict[str, torch.Tensor]]
-) -> tuple[dict[str, Matrices], list[dict[str, torch.Tensor]]]:
+def _read(
+    model: Any, base: HfModel, folder: Path, task: str, part: Part, samples: list[dict[str, torch.Tensor]]
+) -> Tuned:
     """An adapter's matrices, and what peft makes of the samples with it; the model is the base again afterwards."""
+    if task == "text-generation" and _task_type(folder) == "SEQ_CLS":
+        return _read_classifier(model, base, folder, samples)
     tuned = attach_adapter(model, folder)
     if not hasattr(tuned, "peft_config"):
-        raise PassError(f"{name} is a bottleneck adapter: it cannot be switched in a graph", "LoRA adapters can.")
+        raise PassError("a bottleneck adapter cannot be switched in a graph", "LoRA adapters can.")
     try:
-        return matrices_of(tuned), [reference(part, inputs) for inputs in samples]
-    except PassError as error:
-        raise PassError(f"{name}: {error.message}", error.hint) from error
+        return Tuned(matrices_of(tuned), None, [(inputs, reference(part, inputs)) for inputs in samples])
     finally:
         tuned.unload()
 
 
-def _room(adapters: dict[str, dict[str, Matrices]], *, dynamic: bool) -> dict[str, Matrices]:
+def _task_type(folder: Path) -> Any:
+    file = folder / "adapter_config.json"
+    return json.loads(file.read_text("utf-8")).get("task_type") if file.is_file() else None
+
+
+@torch.no_grad()
+def _read_classifier(model: Any, base: HfModel, folder: Path, samples: list[dict[str, torch.Tensor]]) -> Tuned:
+    """The same for an adapter over the base with a classifier's head in place of its own."""
+    dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
+    tuned = load_model(Adapter(folder, {}, {"base": base}), "text-classification", dtype, device=str(model.device))
+    layers = matrices_of(tuned, heads=("score", "classifier"))
+    inner = tuned.base_model.model
+    score = getattr(inner, "score", None)
+    if score is None or getattr(score, "bias", None) is not None or model.get_output_embeddings() is None:
+        raise PassError(f"the head of {type(inner).__name__} is no single matrix", "Merge it into a model of its own.")
+    body = getattr(inner, inner.base_model_prefix)
+    expected = []
+    for inputs in samples[:1]:  # the first has no past, so that the names are those of the model
+        own = {name: tensor for name, tensor in inputs.items() if name in _TEXT}
+        expected.append((inputs, {_SCORES: score(body(**own).last_hidden_state)}))
+    weight = score.modules_to_save["default"].weight if hasattr(score, "modules_to_save") else score.weight
+    return Tuned(layers, weight.detach().float().T.clone(), expected)
+
+
+def _widest(heads: list[torch.Tensor | None], dtype: torch.dtype) -> torch.Tensor | None:
+    """Room for every head there is: noise, as in `_room`."""
+    given = [head for head in heads if head is not None]
+    if not given:
+        return None
+    classes = max(2, *(head.shape[1] for head in given))
+    return torch.randn(given[0].shape[0], classes, generator=generator(1)).to(dtype)
+
+
+def _with_head(part: Part, model: Any, head: torch.Tensor | None) -> Part:
+    if head is None:
+        return part
+    assert isinstance(part.module, DecoderWithPast)
+    module = ScoringDecoder(model, part.module.names, head.to(model.device)).eval()
+    axes = {**part.axes, _SCORES: part.axes["logits"]} if part.axes else {}
+    return replace(part, module=module, outputs=[*part.outputs, _SCORES], axes=axes)
+
+
+def _room(adapters: list[dict[str, Matrices]], *, dynamic: bool) -> dict[str, Matrices]:
     """Matrices for every layer that any adapter changes, with which the graph is traced."""
     room: dict[str, Matrices] = {}
     noise = generator()  # exporters make one weight of several that are equal
-    for path in dict.fromkeys(path for layers in adapters.values() for path in layers):
-        ones = [layers[path] for layers in adapters.values() if path in layers]
+    for path in dict.fromkeys(path for layers in adapters for path in layers):
+        ones = [layers[path] for layers in adapters if path in layers]
         # A rank of 1 would be taken for an axis that is spread over another.
         rank = max(2 if dynamic else 1, *(one.a.shape[1] for one in ones))
         a = torch.randn(ones[0].a.shape[0], rank, generator=noise)
@@ -115,7 +178,7 @@ def _room(adapters: dict[str, dict[str, Matrices]], *, dynamic: bool) -> dict[st
 
 
 def _write(
-    adapters: dict[str, dict[str, Matrices]],
+    adapters: dict[str, Tuned],
     room: dict[str, Matrices],
     found: dict[str, np.ndarray],
     dtype: torch.dtype,
@@ -125,31 +188,39 @@ def _write(
     """Each adapter's file; where inputs may not be left out, it has matrices for every layer."""
     files: dict[str, str] = {}
     weights: dict[str, dict[str, np.ndarray]] = {}
-    for name, layers in adapters.items():
-        if not config.dynamic_lora_r:
-            layers = padded(layers, {path: one.a.shape[1] for path, one in room.items()})
-        tensors = {k: v for path, one in layers.items() for k, v in one.named(path).items()}
-        if not config.optional_inputs:
-            tensors = {**_nothing(room), **tensors}
+    for name, one in adapters.items():
+        tensors = _tensors(one, room, found, config)
         missing = sorted(set(tensors) - set(found))
         if missing:
             raise PassError(f"the exporter lost the adapter's matrix {missing[0]}", "Try the other exporter.")
-        weights[name] = {key: tensor.to(dtype).numpy() for key, tensor in tensors.items()}
+        weights[name] = {key: tensor.cpu().to(dtype).numpy() for key, tensor in tensors.items()}
         files[name] = write_adapter(weights[name], context.output / name, config.save_format).name
-        context.metric(f"rank.{name}", max(one.a.shape[1] for one in layers.values()))
+        context.metric(f"rank.{name}", max(layer.a.shape[1] for layer in one.layers.values()))
     return files, weights
 
 
-def _nothing(room: dict[str, Matrices]) -> dict[str, torch.Tensor]:
-    """Matrices with which the graph is the base."""
-    named = {name: tensor for path, one in room.items() for name, tensor in one.named(path).items()}
-    return {name: torch.full_like(tensor, float(name.endswith("gain.weight"))) for name, tensor in named.items()}
+def _tensors(
+    one: Tuned, room: dict[str, Matrices], found: dict[str, np.ndarray], config: Any
+) -> dict[str, torch.Tensor]:
+    """What an adapter gives to the graph's inputs."""
+    layers, head = one.layers, one.head
+    if not config.dynamic_lora_r:
+        layers = padded(layers, {path: matrices.a.shape[1] for path, matrices in room.items()})
+        if head is not None:
+            head = torch.nn.functional.pad(head, (0, found[_HEAD].shape[1] - head.shape[1]))
+    tensors = {name: tensor for path, layer in layers.items() for name, tensor in layer.named(path).items()}
+    if head is not None:
+        tensors[_HEAD] = head
+    if config.optional_inputs:
+        return tensors
+    # With these, the graph is the base where the adapter changes nothing.
+    nothing = {name: torch.full(array.shape, float(name.endswith("gain.weight"))) for name, array in found.items()}
+    return {**nothing, **tensors}
 
 
 def _verify(
     result: OnnxModel,
-    samples: list[dict[str, np.ndarray]],
-    expected: dict[str, list[dict[str, np.ndarray]]],
+    expected: dict[str, Samples],
     weights: dict[str, dict[str, np.ndarray]],
     config: Any,
     context: Context,
@@ -160,7 +231,10 @@ def _verify(
     for name, several in expected.items():
         if name == _BASE and not config.optional_inputs:
             continue
-        for inputs, outputs in zip(samples, several, strict=True):
-            compare_outputs(outputs, run_with(session, inputs, weights.get(name, {})), comparison)
+        for inputs, outputs in several:
+            got = run_with(session, as_arrays(inputs), weights.get(name, {}))
+            if _SCORES in outputs:
+                got[_SCORES] = got[_SCORES][..., : outputs[_SCORES].shape[-1]]  # the widest head may be wider
+            compare_outputs(as_arrays(outputs), got, comparison)
     tolerance = config.verify_tolerance or TOLERANCE.get(str(result.attributes["dtype"]), 1e-4)
     return judge(comparison, config.verify, tolerance, context)

@@ -25,7 +25,9 @@ class Matrices:
         return made | ({f"{layer}.lora_gain.weight": self.gain} if self.gain is not None else {})
 
 
-class _Held(torch.nn.Module):
+class Held(torch.nn.Module):
+    """One tensor under a name of its own."""
+
     def __init__(self, weight: torch.Tensor) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(weight.clone(), requires_grad=False)
@@ -37,9 +39,9 @@ class Switchable(torch.nn.Module):
     def __init__(self, layer: torch.nn.Module, matrices: Matrices) -> None:
         super().__init__()
         self.base_layer = layer
-        self.lora_A = _Held(matrices.a)
-        self.lora_B = _Held(matrices.b)
-        self.lora_gain = _Held(matrices.gain) if matrices.gain is not None else None
+        self.lora_A = Held(matrices.a)
+        self.lora_B = Held(matrices.b)
+        self.lora_gain = Held(matrices.gain) if matrices.gain is not None else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y: torch.Tensor = self.base_layer(x)
@@ -49,8 +51,8 @@ class Switchable(torch.nn.Module):
         return y + x @ self.lora_A.weight @ self.lora_B.weight
 
 
-def matrices_of(model: Any, name: str = "default") -> dict[str, Matrices]:
-    """Layer -> what an adapter adds there, read off a PeftModel; what is no such sum is refused."""
+def matrices_of(model: Any, name: str = "default", heads: tuple[str, ...] = ()) -> dict[str, Matrices]:
+    """Layer -> what an adapter adds there, read off a PeftModel; what is no such sum is refused, but for `heads`."""
     from peft.tuners.lora import LoraLayer
 
     settings = model.peft_config[name]
@@ -59,9 +61,10 @@ def matrices_of(model: Any, name: str = "default") -> dict[str, Matrices]:
         raise PassError(
             f"an adapter of type {kind} cannot be switched in a graph", "LoRA, rsLoRA, PiSSA and DoRA can; merge it."
         )
-    if settings.modules_to_save:
+    whole = [module for module in settings.modules_to_save or () if module not in heads]
+    if whole:
         raise PassError(
-            f"the adapter brings whole layers of its own ({', '.join(settings.modules_to_save)}), not only matrices",
+            f"the adapter brings whole layers of its own ({', '.join(sorted(whole))}), not only matrices",
             "Train it without modules_to_save, or merge it into a model of its own.",
         )
     found: dict[str, Matrices] = {}
