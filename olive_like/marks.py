@@ -139,10 +139,15 @@ def semantic(config: BaseModel) -> dict[str, Any]:
     Marked files are left out here: the graph adds the digests of their content.
     """
     return {
-        marks.name: (_without_paths if marks.name_or_file else _plain)(getattr(config, marks.name))
+        marks.name: (_without_paths if marks.name_or_file else _plain)(value)
         for marks in _marks(type(config))
-        if marks.in_key and marks.file is None
+        if marks.in_key and not _is_file(marks, value := getattr(config, marks.name))
     }
+
+
+def _is_file(marks: _Marks, value: Any) -> bool:
+    """Whether a file, or none, stands in the field; in `LocalPath | dict` settings may stand there as well."""
+    return marks.file is not None and (value is None or isinstance(value, (str, os.PathLike)))
 
 
 def _plain(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import signal
 import sys
@@ -31,8 +32,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--until", metavar="PASS", help="leave out what this pass does not need")
     parser.add_argument("--only", metavar="PASS", help="run this pass alone; what it needs must be in the cache")
     parser.add_argument("--fail-fast", action="store_true", help="stop everything at the first failed pass")
-    parser.add_argument("--retries", type=int, default=0, metavar="N", help="tries again when a worker is lost")
-    parser.add_argument("--timeout", type=float, metavar="S", help="seconds that a pass may take")
+    parser.add_argument("--retries", type=_count, default=0, metavar="N", help="tries again when a worker is lost")
+    parser.add_argument("--timeout", type=_seconds, metavar="S", help="seconds that a pass may take")
     parser.add_argument("--in-process", action="store_true", help="no worker processes: for debuggers")
     locking = parser.add_mutually_exclusive_group()
     locking.add_argument("--lock", action="store_true", help="write FILE.lock after the run")
@@ -104,9 +105,30 @@ def run_and_show(source: Any, args: argparse.Namespace, **options: Any) -> int:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
+    return _at_least(1, text)
+
+
+def _count(text: str) -> int:
+    return _at_least(0, text)
+
+
+def _at_least(least: int, text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = least - 1
+    if number < least:
+        raise argparse.ArgumentTypeError(f"takes a whole number from {least} on, not {text!r}")
+    return number
+
+
+def _seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"takes a number of seconds above 0, not {text!r}")
     return number
 
 

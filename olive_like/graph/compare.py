@@ -52,12 +52,11 @@ class Difference:
         return "\n".join(line for node in self.nodes for line in _lines(node))
 
 
-def compare(runs: Path, old: str, new: str) -> Difference:
-    """Compare two runs by what their keys are made of and what came out."""
-    old_run, new_run = find_run(runs, old), find_run(runs, new)
-    before, after = _keys(old_run), _keys(new_run)
+def compare(old: Path, new: Path) -> Difference:
+    """Compare two runs, given by their folders, by what their keys are made of and what came out."""
+    before, after = _keys(old), _keys(new)
     nodes = [_compare(name, before.get(name), after.get(name)) for name in dict.fromkeys([*after, *before])]
-    return Difference(old_run.name, new_run.name, tuple(node for node in nodes if not node.same))
+    return Difference(old.name, new.name, tuple(node for node in nodes if not node.same))
 
 
 def find_run(runs: Path, name: str) -> Path:

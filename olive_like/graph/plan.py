@@ -15,6 +15,7 @@ from olive_like.graph.needs import needs_of
 from olive_like.graph.places import Place
 from olive_like.graph.reasons import Reason, Why, changes
 from olive_like.graph.sources import SourceModel, identify
+from olive_like.redact import Redactor
 from olive_like.store import Record, Store
 from olive_like.store.model import matches
 
@@ -90,6 +91,7 @@ class Planner:
         self._seed = seed
         self._traits = traits
         self._static: dict[str, dict[str, Any]] = {}
+        self._redactor = Redactor()
 
     def plan(self) -> Plan:
         """Find every node's key and status from what the store has."""
@@ -181,7 +183,8 @@ class Planner:
         last = self.store.last_record(self.workflow, node.name)
         if last is None:
             return (*waits, Reason(Why.NEVER_RUN)) if not waits else (Reason(Why.NEVER_RUN), *waits)
-        changed = tuple(changes(last.document, document, {f"inputs[{i}]": n for i, n in enumerate(node.inputs)}))
+        names = {f"inputs[{i}]": n for i, n in enumerate(node.inputs)}
+        changed = tuple(changes(last.document, document, names, self._redactor.data))
         if not changed and not waits:
             return (Reason(Why.GONE),)
         return (*changed, *waits)

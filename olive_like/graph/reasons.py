@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -80,10 +80,16 @@ _PLACES: tuple[tuple[str, Why], ...] = (
 )
 
 
-def changes(old: Mapping[str, Any], new: Mapping[str, Any], names: Mapping[str, str] | None = None) -> list[Reason]:
+def changes(
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    names: Mapping[str, str] | None = None,
+    hide: Callable[[Any], Any] = lambda value: value,
+) -> list[Reason]:
     """What differs between two key documents, field by field.
 
     `names` says how a place is called for a person: `inputs[0]` is `lora`, `files.script` is `score.py`.
+    `hide` takes secrets out of a value: records have none, and so the same setting looks different at first.
     """
     before, after = dict(_flat(old)), dict(_flat(new))
     reasons = []
@@ -91,13 +97,24 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any], names: Mapping[str, 
         was, is_ = before.get(place), after.get(place)
         if was == is_ and type(was) is type(is_):
             continue
+        was, is_ = hide(was), hide(is_)
+        if was == is_ and type(was) is type(is_):
+            continue
         why, field = _classify(place)
         if why in (Why.INPUT, Why.DATA, Why.FILE, Why.CODE) and place.endswith(".made_by"):
             continue  # an awaited input: said as `upstream_runs` by the planner
-        if (why in (Why.INPUT, Why.DATA)) and is_ is None and place.endswith((".digest", ".kind")):
+        if why in (Why.INPUT, Why.DATA) and _said_elsewhere(place, before, after):
             continue
         reasons.append(Reason(why, _called(field, names or {}), was, is_))
     return reasons
+
+
+def _said_elsewhere(place: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """A digest that is not known yet (the planner says so), and the kind of an input that came or went as a whole."""
+    stem, _, part = place.rpartition(".")
+    if part == "digest":
+        return f"{stem}.made_by" in after
+    return part == "kind" and (place in before) is not (place in after) and f"{stem}.made_by" not in after
 
 
 def _classify(place: str) -> tuple[Why, str]:

@@ -117,7 +117,7 @@ class _Reader:
             value, self.position = scanstring(self.text, start + 1, True)
         except JSONDecodeError as error:
             at = self._mark(error.pos, error.pos + 1)
-            raise self.builder.give_up("OL004", f"not JSON: {error.msg.lower()}", at) from None
+            raise self.builder.give_up("OL004", f"not JSON: {error.msg.lower().removesuffix(' at')}", at) from None
         if _SURROGATE.search(value):
             at = self._mark(start, self.position)
             self.builder.problem("OL002", "half of a surrogate pair is not a character", at)

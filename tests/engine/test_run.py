@@ -205,3 +205,11 @@ def test_events_tell_the_whole_run(bench: Bench) -> None:
     assert json.loads((result.folder / "run.json").read_text())["status"] == "ok"
     assert json.loads((result.folder / "plan.json").read_text())["nodes"][0]["name"] == "a"
     assert (result.folder / "metrics" / "a.jsonl").read_text().count("\n") == 2
+
+
+def test_an_output_folder_that_cannot_be_made_is_refused_before_anything_runs(bench: Bench) -> None:
+    (bench.root / "file").write_text("")
+    with pytest.raises(WorkflowError, match=r"file is a file") as caught:
+        run(bench.flow(CHAIN, output_dir=str(bench.root / "file" / "deep")))
+    assert "output_dir" in caught.value.hint
+    assert not bench.cache.exists() or not list(bench.cache.glob("objects/*/*"))

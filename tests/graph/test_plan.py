@@ -48,6 +48,7 @@ def test_part_of_a_run_hits(planned, store):
         ("value: 3", "value: '3'", "b", Why.SETTING, "value"),
         ("value: 3", "value: 3.0", "b", Why.SETTING, "value"),
         ("[a, b]", "[b, a]", "c", Why.INPUT, "b"),
+        ("[a, b]", "[a]", "c", Why.INPUT, "inputs[1]"),
         ("{type: Null}\n", "{type: Null, value: 2}\n", "a", Why.INPUT, "input_model"),
         ("passes:", "seed: 5\npasses:", "a", Why.SEED, "seed"),
     ],

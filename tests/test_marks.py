@@ -1,0 +1,31 @@
+"""What of a pass's settings goes into its key."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel
+
+from olive_like.marks import LocalPath, NotInKey, marked_files, semantic
+
+
+class Settings(BaseModel):
+    either: dict[str, Any] | LocalPath | None = None
+    plain: int = 1
+    unimportant: Annotated[int, NotInKey()] = 0
+
+
+def test_settings_in_the_place_of_a_file_go_into_the_key() -> None:
+    two, three = Settings(either={"stage": 2}), Settings(either={"stage": 3})
+    assert semantic(two) == {"either": {"stage": 2}, "plain": 1}
+    assert semantic(two) != semantic(three)
+    assert list(marked_files(two)) == []
+
+
+def test_a_file_goes_into_the_key_by_its_content() -> None:
+    named = Settings(either=Path("/folder/stage.json"))
+    assert semantic(named) == {"plain": 1} == semantic(Settings())
+    assert [(file.field, file.path) for file in marked_files(named)] == [("either", Path("/folder/stage.json"))]
+
+
+def test_what_cannot_change_a_result_stays_out() -> None:
+    assert semantic(Settings(unimportant=3)) == semantic(Settings())
