@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from olive_like.diagnostics import Severity
 from olive_like.diagnostics.nearest import did_you_mean
 from olive_like.workflow.entries import PassEntry
 
@@ -19,15 +20,11 @@ def check_search(workflow: Workflow, problems: Problems) -> None:
     """Note what is wrong with a workflow's search strategy, or with its open settings without one."""
     strategy = workflow.search_strategy
     open_ = is_open(workflow)
-    if strategy is None and not open_:
-        return
     if not open_:
-        if not any(diagnostic.code == "OL352" for diagnostic in workflow.warnings):
-            problems.add("OL508", "there is nothing to search: every setting has one value", ("search_strategy",),
-                         "Leave a setting open, as in `r: {choice: [8, 16]}`.", key=True)  # fmt: skip
         return
     measured = measured_by(workflow)
-    if not measured:
+    said = any(d.severity is Severity.ERROR and d.field.startswith("evaluator") for d in workflow.warnings)
+    if not measured and not said:
         problems.add("OL505", "a search needs an evaluator: it has nothing to compare candidates by", _place(workflow),
                      "Add `evaluators:` and name one with `evaluator:`.", key=True)  # fmt: skip
     if strategy is not None:

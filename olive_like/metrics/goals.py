@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -70,7 +71,7 @@ def _judge(name: str, goal: Goal, up: bool, value: float | None, old: float | No
         return Verdict(name, False, f"{name} has no value of the input model to compare with: set evaluate_input_model")
     gain = value - old if up else old - value
     if goal.type.startswith("percent-"):
-        gain = 100 * gain / abs(old) if old else 0.0
+        gain = 100 * gain / abs(old) if old else math.copysign(math.inf, gain) if gain else 0.0
     wanted = goal.value if goal.type.endswith("min-improvement") else -goal.value
     unit = " %" if goal.type.startswith("percent-") else ""
     word = "improved" if gain >= 0 else "degraded"

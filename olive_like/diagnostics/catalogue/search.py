@@ -1,13 +1,12 @@
 """OL5xx: search and evaluators."""
 
 from olive_like.diagnostics.codes import Code
-from olive_like.diagnostics.model import Severity
 
 CODES: dict[str, Code] = {
     "OL501": Code(
         "an unknown metric",
         "An evaluator asks for a metric, or for one of a metric's values, that nothing here measures.",
-        "evaluators:\n  e: {metrics: [perplexitty]}\nevaluator: e",
+        "evaluators:\n  e: {metrics: [{name: speed, type: latency, sub_types: [{name: p42}]}]}",
         "Correct the name; docs/measure.md has them all. A measure of your own is a metric of type `custom`.",
     ),
     "OL502": Code(
@@ -48,12 +47,5 @@ CODES: dict[str, Code] = {
         "data_configs:\n  - {name: rows, source: rows.jsonl, max_samples: {choice: [100, 1000]}}",
         "Write one value, or leave a setting of a pass open: `data_config: {choice: [small, large]}` chooses a "
         "whole data set.",
-    ),
-    "OL508": Code(
-        "a search with nothing to search",
-        "There is a search strategy, and every setting has one value: there is one candidate, and it is run.",
-        "passes: {lora: {type: LoRA, r: 8}}\nsearch_strategy: {sampler: tpe}",
-        "Leave a setting open, `r: {choice: [8, 16]}`, or take the strategy out.",
-        Severity.WARNING,
     ),
 }
