@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from olive_like.cli import carry_out, flags, sections
+from olive_like.errors import WorkflowError
 
 _EXPORTERS = ("model_builder", "dynamo_exporter", "torchscript_exporter", "optimum_exporter")
 
@@ -15,7 +16,8 @@ _EXPORTERS = ("model_builder", "dynamo_exporter", "torchscript_exporter", "optim
 def configure(parser: argparse.ArgumentParser) -> None:
     flags.model(parser)
     group = parser.add_argument_group("what to make")
-    group.add_argument("--precision", default="fp32", help="fp32, fp16, bf16, int8, int4 …; default: fp32")
+    group.add_argument("--precision", help="fp32, fp16, bf16, int8, int4 …; default: the finest that fits into "
+                       "--memory, else fp32")  # fmt: skip
     group.add_argument("--act-precision", choices=("int8", "uint8", "int16", "uint16"), help="type of activations")
     group.add_argument("--exporter", choices=_EXPORTERS, help="how the ONNX graph is made; default: what fits")
     flags.switch(
@@ -29,7 +31,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dynamic-to-fixed-shape-dim-param", "--dim-param", metavar="NAMES", help="axes to fix")
     group.add_argument("--dynamic-to-fixed-shape-dim-value", "--dim-value", metavar="SIZES", help="their sizes")
     group.add_argument("--goal", action="append", default=[], metavar="METRIC=VALUE",
-                       help="fail unless it is reached, as in latency=20 (ms) or size_on_disk=100000000")  # fmt: skip
+                       help="fail unless it is reached: latency=20 (ms), size_on_disk=100000000, perplexity=12 "
+                       "(on --data-name) …; may be repeated")  # fmt: skip
     flags.data(parser)
     parser.add_argument("--split", metavar="SPLIT", help="rows to calibrate with")
     parser.add_argument("--subset", metavar="NAME", help="configuration of a hub data set")
@@ -53,10 +56,11 @@ def workflow(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     data = sections.data_config(args, **more)
     names = flags.listed(args.dynamic_to_fixed_shape_dim_param) or []
     sizes = [int(size) for size in flags.listed(args.dynamic_to_fixed_shape_dim_value) or []]
+    precision = args.precision or _precision(args.memory, model)
     wish = Wish(
         family=_family(model),
         device=args.device or ("gpu" if args.provider == "CUDAExecutionProvider" else "cpu"),
-        precision=args.precision,
+        precision=precision,
         exporter=_exporter(args),
         adapter="adapter_path" in model,
         data="calibration" if data else None,
@@ -72,9 +76,34 @@ def workflow(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
         made["data_configs"] = [{"name": "calibration", **data}]
     made |= sections.system(args)
     if args.goal:
-        made |= {"evaluators": {"goals": {"metrics": [_goal(text) for text in args.goal]}}, "evaluator": "goals"}
+        goals: dict[str, Any] = {"metrics": [_goal(text) for text in args.goal]}
+        if data and any(metric["type"] == "accuracy" for metric in goals["metrics"]):
+            goals["data_config"] = "calibration"
+        made |= {"evaluators": {"goals": goals}, "evaluator": "goals"}
     made |= {"passes": choice.passes, "seed": args.seed, "layout": "olive"}
-    return made, choice.why
+    chosen = (
+        "" if args.precision or precision == "fp32" else f"; {precision} is the finest that fits into {args.memory}"
+    )
+    return made, choice.why + chosen
+
+
+def _precision(memory: str | None, model: dict[str, Any]) -> str:
+    """The precision that nobody named: what fits, where it is said how much memory there is."""
+    from olive_like.graph.sources import hub_snapshot
+    from olive_like.passes.weights import read_folder
+    from olive_like.search.rules import precision_for
+    from olive_like.systems.local import bytes_of
+
+    if not memory or model["type"] != "HfModel":
+        return "fp32"
+    folder = Path(model["model_path"])
+    found = folder if folder.is_dir() else hub_snapshot(model["model_path"])
+    weights = read_folder(found) if found else {}
+    try:
+        room = int(bytes_of(memory))
+    except ValueError as error:
+        raise WorkflowError(f"--memory: {error}") from None
+    return precision_for(room, sum(tensor.elements for tensor in weights.values())) if weights else "fp32"
 
 
 def _exporter(args: argparse.Namespace) -> str | None:
@@ -104,7 +133,6 @@ def _family(model: dict[str, Any]) -> str:
 
 
 def _goal(text: str) -> dict[str, Any]:
-    from olive_like.errors import WorkflowError
     from olive_like.metrics.catalog import DEFAULTS, shorthand
 
     name, _, value = text.partition("=")

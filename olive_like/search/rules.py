@@ -164,6 +164,23 @@ def _integers(wish: Wish) -> Step:
     return ("quantize", "OnnxStaticQuantization", settings)
 
 
+# Bytes of a parameter, scales and what is not quantised included.
+_WEIGHT = {"fp32": 4.0, "fp16": 2.0, "int8": 1.15, "int4": 0.65}
+_ROOM = 1.25  # what answering takes besides the weights
+
+
+def precision_for(memory: int, parameters: int) -> str:
+    """The finest precision whose weights fit into so much memory, with room to work."""
+    for precision, size in _WEIGHT.items():
+        if parameters * size * _ROOM <= memory:
+            return precision
+    least = parameters * _WEIGHT["int4"] * _ROOM
+    raise WorkflowError(
+        f"{parameters / 1e9:.2f} billion parameters do not fit into {memory / 2**30:.2f} GiB in any precision",
+        f"4 bits take about {least / 2**30:.2f} GiB: give it more memory, or take a smaller model.",
+    )
+
+
 _FAMILIES = {
     "text-generation": "language",
     "text-classification": "text",
