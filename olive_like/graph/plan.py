@@ -157,13 +157,14 @@ class Planner:
         if node is None or node.cls.reads is None:
             return keys.known_input(record.kind, record.digest)
         part = [file for file in record.files if matches(file.path, node.cls.reads)]
-        return keys.known_input(record.kind, artifact_digest("part", {}, {}, part))
+        return keys.known_input(record.kind, artifact_digest("part", {}, record.refs, part))
 
     def _content(self, node: Node, artifact: Artifact) -> str | None:
         """The digest of an input, or of the part of it that the pass reads where it declares one."""
         if node.cls.reads is None:
             return artifact.digest
-        return self._tree_digest(artifact.path, "part", {}, {}, node.cls.reads)
+        refs = {name: str(ref.digest) for name, ref in artifact.refs.items()}
+        return self._tree_digest(artifact.path, "part", {}, refs, node.cls.reads)
 
     def _tree_digest(
         self,

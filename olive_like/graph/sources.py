@@ -93,9 +93,9 @@ def pytorch_model(
     folder: Path | None, script: Path | None, attributes: Mapping[str, Any], local: Mapping[str, str], name: str
 ) -> SourceModel:
     """A model that a user's script builds: the script's content counts, its place does not."""
-    place = folder if folder is not None else script.parent if script else None
-    only = None if folder is not None or script is None else (script.name,)
-    return SourceModel(PyTorchModel, place, attributes, local, name, only)
+    if folder is None and name:
+        attributes = {**attributes, "model_path": name}  # a name that means something to the script
+    return SourceModel(PyTorchModel, folder if folder is not None else script, attributes, local, name)
 
 
 def adapter(name: str, folder: Path | None, base: SourceModel, attributes: Mapping[str, Any]) -> SourceModel:
