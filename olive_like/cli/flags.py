@@ -147,5 +147,5 @@ def pairs(text: str, flag: str) -> dict[str, Any]:
 def required(value: str | None, flag: str) -> str:
     """The value of a flag that the command cannot do without."""
     if not value:
-        raise WorkflowError(f"{flag} is missing", "See --help.")
+        raise WorkflowError(f"--{flag[2:].replace('-', '_')} is missing", "See --help.")
     return value

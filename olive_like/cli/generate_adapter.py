@@ -35,7 +35,7 @@ def workflow(args: argparse.Namespace) -> dict[str, Any]:
     """The workflow for the flags."""
     args.model_name_or_path = args.model_name_or_path or args.base_model_path
     if not args.model_name_or_path:
-        raise WorkflowError("--base-model-path is missing", "Name the model that the adapters stand on.")
+        raise WorkflowError("--base_model_path is missing", "Name the model that the adapters stand on.")
     model = sections.input_model(args)
     if model["type"] == "OnnxModel":
         if args.adapter_paths:
@@ -46,7 +46,7 @@ def workflow(args: argparse.Namespace) -> dict[str, Any]:
         step: dict[str, Any] = {"type": "ExtractAdapters", "adapter_type": args.adapter_type}
     else:
         if not args.adapter_paths:
-            raise WorkflowError("--adapter-paths is missing", "Name the adapters' folders, with commas between.")
+            raise WorkflowError("--adapter_paths is missing", "Name the adapters' folders, with commas between.")
         step = {"type": "MultiAdapterConversion", "adapters": adapters(args.adapter_paths, args.adapter_names)}
         step |= {name: getattr(args, name) for name in ("torch_dtype", "target_opset") if getattr(args, name)}
     step["save_format"] = args.adapter_format

@@ -59,7 +59,7 @@ def workflow(args: argparse.Namespace) -> dict[str, Any]:
     model = flags.required(args.model_name_or_path, "--model-name-or-path")
     method = args.method or ("lora" if args.data_name else "none")
     if method != "none" and not args.data_name:
-        raise WorkflowError("--data-name is missing", "Name a data set to train on, or --method none.")
+        raise WorkflowError("--data_name is missing", "Name a data set to train on, or --method none.")
     onnx = model.endswith(".onnx") or sections.is_onnx_folder(Path(model))
     made: dict[str, Any] = {"input_model": {"type": "OnnxModel" if onnx else "HfModel", "model_path": model}}
     passes: dict[str, Any] = {}

@@ -137,6 +137,25 @@ def test_a_classifier_beside_a_generator(llama: HfModel, tmp_path: Path) -> None
     assert np.abs(outputs["scores"][:, -1] - wanted).max() < CLOSE
 
 
+def test_a_quantised_base_keeps_its_adapters(llama: HfModel, tmp_path: Path) -> None:
+    """Quantisers leave alone what a request may replace."""
+    import numpy as np
+
+    from olive_like.passes.registry import load
+
+    adapter = tuned(llama, tmp_path / "plain", 1, r=4, lora_alpha=16, target_modules=["q_proj", "v_proj"])
+    config = MultiAdapterConversion.Config(names=["plain"], verify="off")
+    made = MultiAdapterConversion().run([adapter], config, context(tmp_path / "made"))
+    ids = np.random.default_rng(5).integers(5, 100, (2, 9))
+    change = logits_of_onnx(made, "plain", ids) - logits_of_onnx(made, None, ids)
+    for name, settings in (("OnnxBlockWiseRtnQuantization", {"bits": 8}), ("OnnxDynamicQuantization", {})):
+        cls = load(name)
+        small: Any = cls().run(made, cls.Config(verify="off", **settings), context(tmp_path / name))
+        assert small.file.stat().st_size < made.file.stat().st_size
+        got = logits_of_onnx(small, "plain", ids) - logits_of_onnx(small, None, ids)
+        assert np.corrcoef(got.ravel(), change.ravel())[0, 1] > 0.98, name
+
+
 def test_the_base_and_folders(tmp_path: Path) -> None:
     """A base model and named folders; GPT-2 keeps its weights the other way round, and has biases."""
     base = tiny_gpt2(tmp_path / "base")

@@ -29,6 +29,7 @@ from olive_like.passes.onnx_quantize._select import (
     name_nodes,
     names,
     nothing_to_do,
+    readers_of_defaults,
     weight_of,
 )
 from olive_like.passes.onnx_quantize.settings import IntegerConfig
@@ -111,7 +112,8 @@ def _without_signed_conv(
 def filters(config: IntegerConfig, graphs: dict[Path, ir.Model]) -> tuple[set[str], set[str]]:
     """Names of the nodes to quantise (empty: all) and of those to leave."""
     include = matching(graphs.values(), config.nodes_to_quantize, "nodes_to_quantize")
-    return include, matching(graphs.values(), config.nodes_to_exclude, "nodes_to_exclude")
+    exclude = matching(graphs.values(), config.nodes_to_exclude, "nodes_to_exclude")
+    return include, exclude.union(*map(readers_of_defaults, graphs.values()))
 
 
 def check_weights(graph: ir.Model, ops: list[str]) -> None:

@@ -85,7 +85,18 @@ def weight_of(node: ir.Node, index: int = 1) -> ir.Value | None:
     value = node.inputs[index]
     if value is None or value.const_value is None or not value.is_initializer():
         return None
+    if value.is_graph_input():
+        return None  # a default that a request may replace: an adapter's matrix
     return value if value.const_value.dtype in FLOATS else None
+
+
+def readers_of_defaults(model: ir.Model) -> set[str]:
+    """Names of nodes that read what a request may replace: nothing about it is constant."""
+    return {
+        node.name
+        for node in all_nodes(model)
+        if node.name and any(v is not None and v.is_initializer() and v.is_graph_input() for v in node.inputs)
+    }
 
 
 def read_float(value: ir.Value) -> np.ndarray:

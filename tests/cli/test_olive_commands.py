@@ -1,0 +1,227 @@
+"""Olive's commands and flags: what they are translated into, without running it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from olive_like.api import plan
+from olive_like.cli import COMMANDS, carry_out, flags, sections, setup
+from olive_like.cli.dispatch import dispatch
+from olive_like.errors import OliveLikeError, WorkflowError
+
+LLAMA = {
+    "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 8, "num_hidden_layers": 1,
+    "num_attention_heads": 1, "vocab_size": 16,
+}  # fmt: skip
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with what looks like a model, an adapter and data: enough to plan with."""
+    for name in ("meta/llama", "models/base"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "config.json").write_text(json.dumps(LLAMA | {"_name": name}))
+        (tmp_path / name / "model.safetensors").write_bytes(b"weights")
+    for name in ("adapters/a/adapter", "adapters/b"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": name}))
+        (tmp_path / name / "adapter_model.safetensors").write_bytes(name.encode())
+    (tmp_path / "rows.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n')
+    (tmp_path / "onnx").mkdir()
+    (tmp_path / "onnx/model.onnx").write_bytes(b"graph")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def arguments(command: str, text: str) -> argparse.Namespace:
+    module = import_module(COMMANDS[command][0])
+    parser = argparse.ArgumentParser(prog=command, allow_abbrev=False)
+    module.configure(parser)
+    parse = getattr(module, "parse", flags.parse)
+    args: argparse.Namespace = parse(parser, flags.spelled(text.split()))
+    return args
+
+
+def made(command: str, text: str) -> dict[str, Any]:
+    found = import_module(COMMANDS[command][0]).workflow(arguments(command, text))
+    workflow: dict[str, Any] = found[0] if isinstance(found, tuple) else found
+    return workflow
+
+
+def keys(source: Any) -> dict[str, str | None]:
+    return {name: node.key for name, node in plan(source).nodes.items()}
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        ("finetune", "-m meta/llama -d rows.jsonl --method lora --max_steps 3"),
+        ("finetune", "-m meta/llama -d rows.jsonl --method qlora --init_adapter adapters/b --eval_split train[:1]"),
+        ("finetune", "-m meta/llama --data_files rows.jsonl --method full --seed 7"),
+        ("auto-opt", "-m meta/llama -a adapters/b --use_ort_genai"),
+        ("optimize", "-m meta/llama --precision int4 -d rows.jsonl"),
+        ("quantize", "-m meta/llama --algorithm gptq --precision int4 -d rows.jsonl"),
+        ("quantize", "-m onnx --algorithm dynamic"),
+        ("capture-onnx-graph", "-m meta/llama --target_opset 18"),
+        ("generate-adapter", "--base_model_path models/base --adapter_paths adapters/a,adapters/b"),
+        ("generate-adapter", "-m onnx"),
+        ("run-pass", '--pass-name Rtn -m meta/llama --pass-config {"bits":4}'),
+        ("tune-session-params", "-m onnx --cpu_cores 1"),
+    ],
+)
+def test_the_written_file_is_the_run(here: Path, command: str, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Keys of a direct run and of the file that `--dry_run` writes, two folders down, are the same."""
+    direct = keys(made(command, text))
+    assert dispatch(command, [*text.split(), "--dry_run", "--output_path", "some/where"]) == 0
+    assert "passes:" in capsys.readouterr().out
+    written = keys(str(here / "some/where" / carry_out.FILE))
+    assert direct == written
+    assert all(direct.values())
+
+
+@pytest.mark.parametrize("more", ["", " true", " True", "=true", " 1", " yes"])
+def test_switches_may_be_followed_by_true(here: Path, more: str) -> None:
+    workflow = made("finetune", f"-m meta/llama -d rows.jsonl --trust_remote_code{more}")
+    assert workflow["input_model"]["load_kwargs"] == {"trust_remote_code": True}
+
+
+def test_switches_may_be_followed_by_false(here: Path) -> None:
+    assert "load_kwargs" not in made("finetune", "-m meta/llama -d rows.jsonl --trust_remote_code false")["input_model"]
+
+
+def test_dashes_and_underscores(here: Path) -> None:
+    one = made("finetune", "--model_name_or_path meta/llama --data_name rows.jsonl --learning_rate 1e-5 --lora_r 4")
+    other = made("finetune", "--model-name-or-path meta/llama --data-name rows.jsonl --learning-rate=1e-5 --lora-r=4")
+    assert one == other
+
+
+def test_the_trainers_flags_are_typed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "--learning_rate 1e-5 --eval_steps 50 --report_to tensorboard --bf16 --warmup_steps 0 --max_steps -1"
+    step = made("finetune", f"-m meta/llama -d rows.jsonl {text} --save_strategy steps --do_train true")["passes"][
+        "tune"
+    ]
+    wanted = {"learning_rate": 1e-5, "eval_steps": 50, "report_to": "tensorboard", "bf16": True, "warmup_steps": 0}
+    assert {name: step[name] for name in wanted} == wanted
+    assert step["max_steps"] == -1
+    assert "save_strategy" not in step
+    assert "--save_strategy has no effect here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("finetune --learning_rat 1", "--learning-rate"),
+        ("finetune --lora_rr 1", "--lora-r"),
+        ("finetune --per_device_train_batchsize 1", "--per-device-train-batch-size"),
+        ("auto-opt --use_ort_gena", "--use-ort-genai"),
+        ("quantize --algoritm rtn", "--algorithm"),
+        ("run --setp", "--setup"),
+        ("generate-adapter --adapter_path_s x", "--adapter-paths"),
+        ("convert-adapters --adapter_formt x", "--adapter-format"),
+    ],
+)
+def test_an_unknown_flag_gets_the_near_name(text: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command, *rest = text.split()
+    assert dispatch(command, rest) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("error: there is no flag --")
+    assert said[1] == f"hint: Did you mean {hint}?"
+
+
+def overrides(text: str) -> list[str]:
+    args = arguments("run", text)
+    return sections.model_overrides(args.file or args.config, args)
+
+
+@pytest.mark.parametrize("section", ["input_model: {type: HfModel, model_path: ./models/base}",
+                                     "model: {type: HfModel, config: {model_path: ./models/base}}"])  # fmt: skip
+def test_run_takes_another_model(here: Path, section: str) -> None:
+    """The model on the command line is found from the current folder, and is the one that counts."""
+    (here / "sub").mkdir()
+    (here / "sub/w.yaml").write_text(section.replace("./", "../") + "\npasses: {small: {type: Rtn}}\n")
+    (here / "w.yaml").write_text(
+        "input_model: {type: HfModel, model_path: ./meta/llama}\npasses: {small: {type: Rtn}}\n"
+    )
+    assert overrides("sub/w.yaml") == []
+    before = keys(str(here / "sub/w.yaml"))
+    after = plan(str(here / "sub/w.yaml"), overrides=overrides("--config sub/w.yaml -m meta/llama"))
+    assert {name: node.key for name, node in after.nodes.items()} == keys(str(here / "w.yaml")) != before
+
+
+def test_packages_that_a_workflow_needs(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "w.yaml").write_text(
+        "input_model: {type: HfModel, model_path: models/base}\npasses: {o: {type: OnnxConversion}}\n"
+    )
+    assert dispatch("run", ["w.yaml", "--list_required_packages"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert {line.partition("==")[0] for line in listed} == {
+        "onnx", "onnx-ir", "onnxruntime", "onnxscript", "torch", "transformers",
+    }  # fmt: skip
+    assert dispatch("run", ["w.yaml", "--list_required_packages", "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)) == {line.partition("==")[0] for line in listed}
+    with pytest.raises(OliveLikeError, match="not installed: no-such-package") as caught:
+        setup.require({"torch": "1", "no-such-package": None}, install=False)
+    assert "pip install no-such-package" in caught.value.hint
+
+
+def test_init_with_flags_asks_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert dispatch("init", ["-m", "models/base", "-d", "rows.jsonl", "-o", "new/folder", "--target", "onnx-int8"]) == 0
+    assert dispatch("check", ["new/folder/workflow.yaml"]) == 0
+    assert "nothing wrong" in capsys.readouterr().out
+    assert set(keys("new/folder/workflow.yaml")) >= {"tune", "merge", "onnx", "quantize"}
+    with pytest.raises(AssertionError):
+        assert dispatch("init", ["-m", "models/base", "-d", "rows.jsonl", "-o", "new/folder"]) == 0
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_init_asks(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = iter(["", "models/base", "rows.jsonl", "what?", "qlora", "", "asked"])
+    monkeypatch.setattr("builtins.input", lambda question: next(said))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    assert dispatch("init", []) == 0
+    text = (here / "asked/workflow.yaml").read_text()
+    assert "QLoRA" in text
+    assert "OnnxBlockWiseRtnQuantization" in text
+
+
+def test_adapters_are_found_where_finetune_puts_them(here: Path) -> None:
+    found = made("generate-adapter", "--base_model_path models/base --adapter_paths adapters/a,adapters/b")
+    assert found["passes"]["adapters"]["adapters"] == {
+        "a": {"adapter_path": "adapters/a/adapter"},
+        "b": {"adapter_path": "adapters/b"},
+    }
+    with pytest.raises(WorkflowError, match="two adapters are called a"):
+        made("generate-adapter", "--base_model_path models/base --adapter_paths adapters/a,adapters/a")
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(
+    "name", ["meta/llama", "Qwen/Qwen2.5-0.5B", "google-bert/bert-base-uncased", "openai-community/gpt2"]
+)
+def test_a_tiny_model_of_the_same_architecture(here: Path, name: str) -> None:
+    from transformers import AutoConfig, AutoTokenizer
+
+    from olive_like.cli.test_model import tiny
+
+    folder = tiny(name, None, None)
+    config = AutoConfig.from_pretrained(folder)
+    assert config.model_type in name.lower()
+    assert config.num_hidden_layers == 2
+    assert AutoTokenizer.from_pretrained(folder)("Say: it's fine.")["input_ids"]
+    assert tiny(name, None, None) == folder
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 4 << 20
+    assert not [entry for entry in folder.parent.iterdir() if entry.name.startswith(".")]
+
+
+def test_a_name_that_says_no_architecture(here: Path) -> None:
+    from olive_like.cli.test_model import tiny
+
+    with pytest.raises(WorkflowError, match="cannot be told from its name"):
+        tiny("somebody/something", None, None)
