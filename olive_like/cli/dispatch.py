@@ -33,6 +33,11 @@ def dispatch(name: str, arguments: list[str]) -> int:
             raise
         _report(error)
         return error.exit_code
+    except KeyboardInterrupt:
+        if args.debug:
+            raise
+        print("interrupted", file=sys.stderr)
+        return 130
     except BrokenPipeError:
         sys.stderr.close()
         return 1

@@ -105,7 +105,7 @@ class Execution:
         self._ready: list[tuple[int, str]] = []
         self._unsettled = len(self.states)
         for name, state in self.states.items():
-            above = [up for up in set(state.plan.node.upstream) if up in self.states]
+            above = [up for up in state.plan.node.upstream if up in self.states]
             state.waiting = len(above)
             for up in above:
                 self._below[up].append(name)
@@ -217,7 +217,7 @@ class Execution:
             state.outcome, state.artifact, state.record, state.again = None, None, None, True
             self._unsettled += 1
             state.waiting = 0
-            for up in set(state.plan.node.upstream):
+            for up in state.plan.node.upstream:
                 if up in self.states and not self.states[up].settled:
                     state.waiting += 1
             for below in self._below[name]:

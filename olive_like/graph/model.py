@@ -40,8 +40,8 @@ class Node:
 
     @property
     def upstream(self) -> tuple[str, ...]:
-        """Every node that must be done before this one."""
-        return (*self.inputs, *self.data.values())
+        """Every node that must be done before this one, each once: a pass may take the same input twice."""
+        return tuple(dict.fromkeys((*self.inputs, *self.data.values())))
 
 
 @dataclass

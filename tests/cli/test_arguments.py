@@ -37,3 +37,12 @@ def test_diff_takes_the_last_run(tmp_path, monkeypatch, capsys):
     assert "a: the setting bytes changed: 64 → 3" in capsys.readouterr().out
     assert main(["diff", "nothing", "last", *cache]) != 0
     assert "there is no run 'nothing'" in capsys.readouterr().err
+
+
+def test_an_interrupted_command_says_so_in_one_line(monkeypatch, capsys):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("olive_like.cli.check.execute", interrupted)
+    assert main(["check", "flow.yaml"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"

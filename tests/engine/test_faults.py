@@ -265,6 +265,17 @@ def test_a_damaged_input_is_made_again(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("in_process", [False, True])
+def test_a_damaged_input_that_a_pass_takes_twice_is_made_again(bench: Bench, in_process: bool) -> None:
+    passes = {"a": {"type": "Null"}, "b": {"type": "Null", "inputs": ["a", "a"]}}
+    first = bench.run(passes)
+    next((bench.cache / "objects").glob(f"*/{first.passes['a'].digest}/null.bin")).unlink()
+    file = bench.file({**passes, "b": {"type": "Null", "inputs": ["a", "a"], "bytes": 11}})
+    process = bench.start(file, "--json", *(["--in-process"] if in_process else []))
+    out, _ = process.communicate(timeout=60)
+    assert [item["status"] for item in json.loads(out)["passes"]] == ["ran", "ran"]
+
+
+@pytest.mark.parametrize("in_process", [False, True])
 def test_a_damaged_output_is_made_again_with_what_it_needs(bench: Bench, in_process: bool) -> None:
     passes = {"a": {"type": "Null", "bytes": 50}, "b": {"type": "Null"}}
     first = bench.run(passes)
