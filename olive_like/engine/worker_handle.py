@@ -56,6 +56,7 @@ class WorkerHandle:
     _lines: list[Line] = field(default_factory=list)
     _log: LogPipe | None = None
     _peak: int = 0
+    _heard: dict[int, float] = field(default_factory=dict)  # rank -> when it last gave a sign of life
     _oom_kills: int = 0  # on this machine, a moment ago
 
     @property
@@ -168,7 +169,8 @@ class WorkerHandle:
     def _explain_start(self, waited: float) -> Failure:
         assert self._process is not None
         code = self._process.returncode
-        what = f"ended with exit code {code}" if waited < self.launch.patience else f"was not ready after {waited:.0f} s"
+        ready = f"was not ready after {waited:.0f} s"
+        what = f"ended with exit code {code}" if waited < self.launch.patience else ready
         return Failure(
             f"the launcher {self.launch.command[0]} {what} before all {self.launch.ranks} ranks were there",
             "The pass's log has what it printed.",
@@ -180,9 +182,15 @@ class WorkerHandle:
         deadline = loop.time() + timeout if timeout is not None else float("inf")
         async with asyncio.timeout_at(min(deadline, loop.time() + SILENCE_SECONDS)) as limit:
 
-            def heard() -> None:
-                limit.reschedule(min(deadline, loop.time() + SILENCE_SECONDS))
+            def heard(line: Line, done: bool = False) -> None:
+                if done:
+                    self._heard.pop(line.rank, None)  # it waits for the others in silence
+                else:
+                    self._heard[line.rank] = loop.time()
+                quietest = min(self._heard.values(), default=loop.time())
+                limit.reschedule(min(deadline, quietest + SILENCE_SECONDS))
 
+            self._heard = {line.rank: loop.time() for line in self._lines}
             message = {"do": "run", "job": job.to_json()}
             for line in self._lines:
                 try:
@@ -195,16 +203,19 @@ class WorkerHandle:
             return await self._listen_to_ranks(first, others, on_event, heard)
 
     async def _listen_to_ranks(
-        self, first: Line, others: Sequence[Line], on_event: OnEvent, heard: Callable[[], None]
+        self, first: Line, others: Sequence[Line], on_event: OnEvent, heard: Callable[..., None]
     ) -> Success | Failure:
         """Rank 0 makes the artifact final when all others are through; one that fails fails all."""
         rest = [asyncio.create_task(self._listen(line, on_event, heard)) for line in others]
         leader = asyncio.create_task(self._listen(first, on_event, heard, rest))
         try:
             await asyncio.wait([leader, *rest], return_when=asyncio.FIRST_EXCEPTION)
-            for task in (*rest, leader):
-                if task.done():
-                    task.result()
+            if any(task.exception() for task in (leader, *rest) if task.done()):
+                # A rank that is lost makes the others fail, and its loss is the cause.
+                await asyncio.wait([leader, *rest], timeout=0.5)
+            errors = [error for task in (*rest, leader) if task.done() and (error := task.exception())]
+            if errors:
+                raise next((error for error in errors if isinstance(error, _Lost)), errors[0])
             return await leader
         finally:
             for task in (leader, *rest):
@@ -212,7 +223,7 @@ class WorkerHandle:
             await asyncio.gather(leader, *rest, return_exceptions=True)
 
     async def _listen(
-        self, line: Line, on_event: OnEvent, heard: Callable[[], None], others: Sequence[asyncio.Task[Success]] = ()
+        self, line: Line, on_event: OnEvent, heard: Callable[..., None], others: Sequence[asyncio.Task[Success]] = ()
     ) -> Success:
         """Follow one rank until it is done."""
         while True:
@@ -222,7 +233,7 @@ class WorkerHandle:
                 message = None
             if message is None:
                 raise _Lost(line)
-            heard()
+            heard(line)
             match message.pop("event"):
                 case "hello":
                     line.pid, line.here = message["pid"], True
@@ -230,10 +241,13 @@ class WorkerHandle:
                     self._peak = max(self._peak, message["rss_bytes"])
                     self._oom_kills = _oom_kills()
                 case "applied":
+                    heard(line, True)
                     if others:
                         await asyncio.wait(others)  # one that failed is noticed by who waits for all
+                    heard(line)
                     await line.send({"do": "seal"})
                 case "done":
+                    heard(line, True)
                     return Success(
                         message["resources"],
                         message.get("manifest"),
@@ -265,8 +279,10 @@ class WorkerHandle:
     def _explain_timeout(self, timeout: float | None) -> Failure:
         if timeout is not None and timeout < SILENCE_SECONDS:
             return Failure(f"the pass was not done after {timeout:g} s", "Raise --timeout, or leave it out.")
+        silent = min(self._heard, key=lambda rank: self._heard[rank], default=0)
+        who = f"rank {silent}" if self.launch.ranks > 1 else "the worker"
         return Failure(
-            f"the worker gave no sign of life for {SILENCE_SECONDS:g} s",
+            f"{who} gave no sign of life for {SILENCE_SECONDS:g} s",
             "A library may hang; the pass's log may say more.",
             lost=True,
         )

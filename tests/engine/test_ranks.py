@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -100,3 +102,16 @@ def test_who_does_not_know_the_password_is_not_let_in(tmp_path: Path) -> None:
 
     assert asyncio.run(main()) == (b"", None)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_rank_that_is_silent_is_named(bench: Bench) -> None:
+    passes, more = flow(bench, hang_rank=0)
+    environment = {**os.environ, "OLIVE_LIKE_SILENCE_SECONDS": "4"}
+    process = bench.start(bench.file(passes, **more), "--json", env=environment)
+    wait_for(lambda: len(list((bench.root / "pids").glob("*"))) == 3)
+    os.kill(int((bench.root / "pids" / "1").read_text()), signal.SIGSTOP)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    (told,) = json.loads(out)["passes"]
+    assert told["error"]["message"] == "rank 1 gave no sign of life for 4 s"
+    assert all_gone(bench)

@@ -116,7 +116,10 @@ class Training:
             self._remember(objective, model)
         trainer = self._trainer(model, objective)
         shared = trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled
-        trainer.train(resume_from_checkpoint=last_checkpoint(self.config, self.context, shared))
+        checkpoint = last_checkpoint(self.config, self.context, shared)
+        told = trainer.train(resume_from_checkpoint=checkpoint)
+        if checkpoint is None:
+            self.context.metric("samples_per_second", told.metrics["train_samples_per_second"])
         return self._finish(trainer, model, initial)
 
     def _remember(self, objective: Preferences, model: Any) -> None:
