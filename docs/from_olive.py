@@ -200,6 +200,7 @@ def system_types() -> str:
 def metrics() -> str:
     rows = [("`accuracy`", ", ".join(f"`{name}`" for name in QUALITY))]
     rows += [(f"`{kind}`", ", ".join(f"`{name}`" for name in values)) for kind, values in SPEED.items()]
+    rows.append(("`lm_eval`", "whatever the tasks of lm-evaluation-harness give, as `task.value`"))
     rows.append(("`custom`", "whatever your `metric_func` or `evaluate_func` returns"))
     names = ", ".join(f"`{a}` is `{b}`" for a, b in evaluators.VALUES.items())
     missing = ", ".join(f"`{name}`" for name in evaluators.UNMEASURED)
@@ -207,7 +208,7 @@ def metrics() -> str:
         table(("type", "values"), rows)
         + f"\n\nOf a metric without `sub_types` the usual value is measured (`accuracy`: `{DEFAULTS['accuracy']}`). "
         + f"Under the names of Hugging Face's metrics, {names}. Not available (OL306): {missing}, "
-        + "`LMEvaluator` and `MTEBEvaluator`."
+        + "`MTEBEvaluator`. An `LMEvaluator` becomes a metric of type `lm_eval`, which needs the extra `lm-eval`."
     )
 
 

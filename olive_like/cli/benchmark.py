@@ -1,14 +1,17 @@
-"""`olive-like benchmark`: measure a model, or two beside each other."""
+"""`olive-like benchmark`: measure a model, or several beside each other."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from olive_like.cli import carry_out, flags, sections
 from olive_like.errors import WorkflowError
+
+if TYPE_CHECKING:
+    from olive_like.api import RunResult
 
 SOURCE = "input_model"
 
@@ -16,9 +19,9 @@ SOURCE = "input_model"
 def configure(parser: argparse.ArgumentParser) -> None:
     flags.model(parser)
     group = parser.add_argument_group("what to measure")
-    group.add_argument("--metrics", metavar="NAMES", default="latency,size_on_disk",
+    group.add_argument("--metrics", metavar="NAMES",
                        help="with commas between: perplexity, accuracy_score, bleu, latency, throughput, generation, "
-                       "load_time, size_on_disk …; default: latency,size_on_disk")  # fmt: skip
+                       "load_time, memory, size_on_disk …; default: latency,size_on_disk")  # fmt: skip
     group.add_argument("--data", metavar="DATA", help="the data to measure on: a local file or folder, or a hub name")
     group.add_argument("--split", metavar="SPLIT", help="rows to measure on")
     group.add_argument("--text-template", metavar="TEXT", type=flags.unescaped, help="text with {column} fields")
@@ -26,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--max-length", "--max-seq-len", type=int, default=1024, metavar="N", help="longest example")
     group.add_argument("--batch-size", type=int, default=1, metavar="N")
     group.add_argument("--tasks", metavar="NAMES", help="tasks of lm-evaluation-harness, with commas between")
-    group.add_argument("--limit", type=float, help=argparse.SUPPRESS)
+    group.add_argument("--limit", type=float, metavar="N", help="questions per task, or below 1 a part of them")
     group.add_argument("--backend", default="auto", help=argparse.SUPPRESS)
     group.add_argument("--compare", metavar="MODEL", action="append", default=[], help="another model; may be repeated")
     flags.device(parser)
@@ -35,39 +38,57 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Measure each model in a run of its own; what was measured before is not measured again."""
-    from olive_like.api import run
-    from olive_like.engine.comparison import SUFFIX, comparison
-    from olive_like.engine.progress import progress
-    from olive_like.engine.summary import table
+    from olive_like.cli.run import in_terminal
 
     models = [flags.required(args.model_name_or_path, "--model-name-or-path"), *args.compare]
+    workflows = [workflow(args, model) for model in models]
     if args.dry_run or args.save_config_file:
-        return carry_out.carry_out(workflow(args, models[0]), args)
-    measured: list[dict[str, Any]] = []
+        return carry_out.carry_out(workflows[0], args)
+    found: dict[str, Any] = {}
     code = 0
-    for model in models:
-        with progress(quiet=args.json) as listener:
-            result = run(workflow(args, model), jobs=args.jobs, cache_dir=args.cache_dir, on_event=listener)
-        found = result.passes[f"{SOURCE}{SUFFIX}"]
-        if found.error:
-            print(f"error: {model}: {found.error['message']}", file=sys.stderr)
-            code = 1
-        measured.append({"name": f"{model}{SUFFIX}", "metrics": dict(found.metrics)})
-    if args.json:
-        print(json.dumps({"models": {item["name"].removesuffix(SUFFIX): item["metrics"] for item in measured}}))
-    else:
-        print("\n".join(table(comparison(measured, models[0]))))
+    for model, flow in zip(models, workflows, strict=True):
+        result, code_ = in_terminal(flow, args)
+        if result is None:
+            return code_
+        code = max(code, code_)
+        found[model] = _measured(model, result)
+    _show(found, models[0], args.json)
     return code
+
+
+def _measured(model: str, result: RunResult) -> dict[str, Any]:
+    """The metrics of one model; why there are none goes to standard error."""
+    from olive_like.engine.comparison import SUFFIX
+
+    measured = result.passes[f"{SOURCE}{SUFFIX}"]
+    for text in measured.notes:
+        print(f"note: {model}: {text}", file=sys.stderr)
+    if measured.error:
+        hint = f"\nhint: {measured.error['hint']}" if measured.error.get("hint") else ""
+        print(f"error: {model}: {measured.error['message']}{hint}", file=sys.stderr)
+    return dict(measured.metrics)
+
+
+def _show(found: dict[str, Any], base: str, as_json: bool) -> None:
+    from olive_like.engine.comparison import SUFFIX, comparison
+    from olive_like.engine.summary import table
+
+    if as_json:
+        print(json.dumps({"models": found}))
+        return
+    rows = comparison([{"name": f"{model}{SUFFIX}", "metrics": values} for model, values in found.items()], base)
+    if rows:
+        print("\n".join(table(rows)))
 
 
 def workflow(args: argparse.Namespace, model: str) -> dict[str, Any]:
     """A workflow that measures its input model and makes nothing."""
+    metrics: list[Any] = list(flags.listed(args.metrics) or ([] if args.tasks else ["latency", "size_on_disk"]))
     if args.tasks:
-        raise WorkflowError(
-            "tasks of lm-evaluation-harness are not available yet", "Use --metrics perplexity --data FILE."
-        )
+        harness = {"name": "lm_eval", "type": "lm_eval", "tasks": flags.listed(args.tasks)}
+        metrics.append(harness | ({"limit": args.limit} if args.limit else {}))
     args.model_name_or_path = model
-    evaluator: dict[str, Any] = {"metrics": flags.listed(args.metrics) or []}
+    evaluator: dict[str, Any] = {"metrics": metrics}
     made: dict[str, Any] = {"input_model": sections.input_model(args)}
     if args.data:
         data = {"name": "data", "source": args.data, "split": args.split, "max_samples": args.max_samples,
@@ -75,5 +96,14 @@ def workflow(args: argparse.Namespace, model: str) -> dict[str, Any]:
                 "batch_size": args.batch_size}  # fmt: skip
         made["data_configs"] = [{key: value for key, value in data.items() if value is not None}]
         evaluator["data_config"] = "data"
+    elif needy := [name for name in metrics if isinstance(name, str) and _needs_data(name)]:
+        raise WorkflowError(f"{needy[0]} is measured on data", "Name them: --data FILE.")
     measuring = {"evaluators": {"benchmark": evaluator}, "evaluator": "benchmark", "evaluate_input_model": True}
     return {**made, **measuring, **sections.system(args), "seed": args.seed}
+
+
+def _needs_data(name: str) -> bool:
+    from olive_like.metrics.catalog import shorthand
+
+    meaning = shorthand(name)
+    return meaning is not None and meaning[0] == "accuracy"

@@ -87,6 +87,14 @@ def execute(args: argparse.Namespace) -> int:
 
 def run_and_show(source: Any, args: argparse.Namespace, **options: Any) -> int:
     """Run a workflow with progress, show how it ended, and return the exit code."""
+    result, code = in_terminal(source, args, **options)
+    if result is not None:
+        _show(result, args.json)
+    return code
+
+
+def in_terminal(source: Any, args: argparse.Namespace, **options: Any) -> tuple[RunResult | None, int]:
+    """Run a workflow with progress; how it ended, if it came so far, and the exit code."""
     from olive_like.api import run
     from olive_like.engine.cancel import CancelHandle, Interrupted
     from olive_like.engine.progress import progress
@@ -99,9 +107,8 @@ def run_and_show(source: Any, args: argparse.Namespace, **options: Any) -> int:
         if args.json:
             print('{"status": "interrupted", "run": null, "passes": [], "outputs": {}}')
         print("interrupted", file=sys.stderr)
-        return 128 + caught[0]
-    _show(result, args.json)
-    return 128 + caught[0] if caught and result.status == "interrupted" else 0 if result.ok else 1
+        return None, 128 + caught[0]
+    return result, 128 + caught[0] if caught and result.status == "interrupted" else 0 if result.ok else 1
 
 
 def _positive(text: str) -> int:

@@ -51,6 +51,14 @@ class UserConfig(_Model):
     run_kwargs: dict[str, Any] = Field({}, description="Arguments of every call of the model.")
 
 
+class TaskSettings(_Model):
+    """How lm-evaluation-harness puts its questions."""
+
+    apply_chat_template: bool = Field(False, description="Put questions as messages of a chat.")
+    fewshot_as_multiturn: bool = Field(False, description="Put the examples before a question as turns of the chat.")
+    bootstrap_iters: int = Field(1000, ge=0, description="Samples from which standard errors are estimated.")
+
+
 class Metric(_Model):
     """A measurement with one or several values."""
 
@@ -64,7 +72,10 @@ class Metric(_Model):
     sub_types: list[SubMetric] = Field([], description="Its values; default: the usual one of the type.")
     data_config: DataConfig | str | None = Field(None, description="The data to measure on.")
     user_config: UserConfig = Field(UserConfig(), description="The user's own code and settings.")
-    tasks: list[str] = Field([], description="For `lm_eval`: tasks of lm-evaluation-harness.")
+    tasks: list[str | dict[str, Any]] = Field(
+        [], description="For `lm_eval`: tasks of lm-evaluation-harness, by their names or written out as it takes them."
+    )
+    task_settings: TaskSettings = Field(TaskSettings(), description="For `lm_eval`: how the questions are put.")
     num_fewshot: int | None = Field(None, ge=0, description="For `lm_eval`: examples shown before each question.")
     limit: float | None = Field(None, gt=0, description="For `lm_eval`: questions per task, or below 1 a part of them.")
 

@@ -105,7 +105,15 @@ def test_values_under_the_hub_s_names(read: Read) -> None:
     assert "rtfx" in said[0].message
 
 
-@pytest.mark.parametrize("kind", ["LMEvaluator", "MTEBEvaluator"])
+def test_the_harness_is_a_metric(read: Read) -> None:
+    tree, said = read(
+        "passes: {a: {type: 'Null'}}\nevaluators: {e: {type: LMEvaluator, tasks: [mmlu], limit: 8, batch_size: 1}}"
+    )
+    assert tree["evaluators"]["e"]["metrics"] == [{"name": "lm_eval", "type": "lm_eval", "tasks": ["mmlu"], "limit": 8}]
+    assert codes(said) == ["OL351"]
+
+
+@pytest.mark.parametrize("kind", ["MTEBEvaluator"])
 def test_evaluators_that_are_not_available(read: Read, kind: str) -> None:
     _, said = read(f"passes: {{a: {{type: 'Null'}}}}\nevaluators: {{e: {{type: {kind}, tasks: [x], batch_size: 1}}}}")
     assert [(d.code, d.line) for d in said] == [("OL306", 2)]

@@ -12,9 +12,17 @@ from olive_like.workflow.dialects.tree import entries, lift, take, without_effec
 from olive_like.workflow.located import LocatedDict, LocatedList, Mark
 
 _OWN_TYPES = ("oliveevaluator",)
-_HINTS = {
-    "lmevaluator": "Measure perplexity or token agreement with `metrics:`, or run the tasks in an `evaluate_func` "
-    "of a user_script.",
+_HARNESS = ("lmevaluator", "onnxlmevaluator")
+_OF_HARNESS = {
+    "batch_size": "questions are asked one by one",
+    "max_length": "the model's own limit holds",
+    "device": "the pass's system says it",
+    "ep": "the pass's system says it",
+    "ep_options": "the pass's system says it",
+    "model_class": "the kind of the model says it",
+    "provider_options": "the pass's system says it",
+    "model_args": "the model is opened as everywhere",
+    "sample_log_num": "what is measured does not depend on it",
 }
 VALUES = {"accuracy": "accuracy_score", "f1": "f1_score", "roc_auc": "auroc"}  # the hub's names
 UNMEASURED = ("relaxed_accuracy", "rtfx", "word_sort_ratio")
@@ -37,13 +45,16 @@ def translate_evaluators(tree: LocatedDict, report: Report) -> LocatedDict:
 def translate_evaluator(evaluator: LocatedDict, shared: LocatedDict, report: Report, field: str) -> None:
     """Bring one evaluator into its own form, in place."""
     kind = evaluator.get("type")
+    if str(kind).lower() in _HARNESS:
+        _of_harness(evaluator, report, field)
+        return
     if kind is not None and str(kind).lower() not in _OWN_TYPES:
         report.add(
             "OL306",
             f"evaluator not available: {kind}",
             at_value(evaluator, "type"),
             f"{field}.type",
-            _HINTS.get(str(kind).lower(), "Write what to measure under `metrics:`."),
+            "Write what to measure under `metrics:`.",
         )
         for key in list(evaluator):
             take(evaluator, key)
@@ -58,6 +69,26 @@ def translate_evaluator(evaluator: LocatedDict, shared: LocatedDict, report: Rep
                 _by_name(metrics, index, metric, shared, mark, report, where)
             if isinstance(metrics[index], LocatedDict):
                 _metric(metrics[index], report, where)
+
+
+def _of_harness(evaluator: LocatedDict, report: Report, field: str) -> None:
+    """Tasks of lm-evaluation-harness are a metric here, which may stand beside others."""
+    mark = at_key(evaluator, "type")
+    take(evaluator, "type")
+    without_effect(evaluator, _OF_HARNESS, report, field)
+    metric = LocatedDict({"name": "lm_eval", "type": "lm_eval"}, mark)
+    for key in ("tasks", "limit", "num_fewshot"):
+        if key in evaluator:
+            evaluator.move(key, metric)
+    settings = LocatedDict(mark=mark)
+    for key in ("apply_chat_template", "fewshot_as_multiturn", "bootstrap_iters"):
+        if key in evaluator:
+            evaluator.move(key, settings)
+    if settings:
+        metric.put("task_settings", settings, mark, mark)
+    metrics = LocatedList(mark=mark)
+    metrics.add(metric, mark)
+    evaluator.put("metrics", metrics, mark, mark)
 
 
 def _by_name(
