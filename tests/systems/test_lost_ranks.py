@@ -26,9 +26,13 @@ LONG: dict[str, Any] = {"max_steps": 60, "save_steps": 5, "eval_steps": 60, "per
 def test_a_killed_rank(system: dict[str, Any], tmp_path: Path) -> None:
     training = Training(tmp_path)
     process = training.start(training.file(system, **LONG))
-    wait_for(lambda: training.checkpoints()[1:], process)
+    try:
+        wait_for(lambda: training.checkpoints()[1:], process)
+    except BaseException:
+        process.kill()
+        raise
     everybody = psutil.Process(process.pid).children(recursive=True)
-    (victim,) = [one for one in everybody if is_rank(one, 1)]
+    victim = next(one for one in everybody if is_rank(one, 1))  # parents come first: not its guard
     killed = time.time()
     victim.kill()
     out, err = process.communicate(timeout=60)
@@ -41,6 +45,8 @@ def test_a_killed_rank(system: dict[str, Any], tmp_path: Path) -> None:
     found = training.run(system, **LONG)
     assert found["status"] == "ran", found
     assert any(f"goes on from step {reached} " in note for note in found["notes"])
+    if system["type"] == "torchrun":
+        return  # one comparison will do
     whole = training.run(system, "undisturbed", **LONG, adam_epsilon=1.0001e-8)
     assert found["metrics"]["eval_loss"] == pytest.approx(whole["metrics"]["eval_loss"], abs=1e-3)
 
