@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,10 +37,14 @@ ENCODER = {
 ON_GPU = {("decoder", "fp16"): ["OnnxConversion", "OnnxScriptFusion"]}  # exported in float16
 
 
-def parsed(*arguments: str) -> argparse.Namespace:
+def parsed_by(configure_: Callable[[argparse.ArgumentParser], None], *arguments: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    configure(parser)
+    configure_(parser)
     return flags.parse(parser, list(arguments))
+
+
+def parsed(*arguments: str) -> argparse.Namespace:
+    return parsed_by(configure, *arguments)
 
 
 def model(folder: Path, name: str) -> Path:
