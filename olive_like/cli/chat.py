@@ -14,6 +14,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="a folder: Hugging Face, ONNX, or an adapter")
     parser.add_argument("prompt", nargs="?", help="one question; without it, questions are read until an empty line")
     parser.add_argument("--base", metavar="DIR", help="the model that an adapter stands on")
+    parser.add_argument("--adapter", metavar="NAME", help="the adapter to switch on, in an ONNX model with several")
     parser.add_argument("--system", metavar="TEXT", help="how the model is to behave")
     parser.add_argument("--max-new-tokens", type=int, default=128, metavar="N", help="default: 128")
     flags.switch(parser, "--raw", help="continue the text as it is, without the chat template")
@@ -24,7 +25,8 @@ def execute(args: argparse.Namespace) -> int:
         raise WorkflowError(f"there is no folder {args.model}", "Name the folder of a model.")
     from olive_like.passes.measure._chat import Chat
 
-    chat = Chat(Path(args.model), Path(args.base) if args.base else None, args.system, args.max_new_tokens, args.raw)
+    base = Path(args.base) if args.base else None
+    chat = Chat(Path(args.model), base, args.system, args.max_new_tokens, args.raw, args.adapter)
     if args.prompt is not None:
         print(chat.answer(args.prompt))
         return 0

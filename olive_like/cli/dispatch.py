@@ -8,6 +8,7 @@ import sys
 from importlib import import_module
 
 from olive_like.cli import COMMANDS, flags
+from olive_like.cli.parser import Parser
 from olive_like.errors import OliveLikeError
 
 
@@ -20,7 +21,7 @@ def dispatch(name: str, arguments: list[str]) -> int:
     # Looking for pydantic's plug-ins goes through every installed distribution: 20 ms and more.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     module = import_module(COMMANDS[name][0])
-    parser = argparse.ArgumentParser(prog=f"olive-like {name}", description=COMMANDS[name][1], allow_abbrev=False)
+    parser = Parser(prog=f"olive-like {name}", description=COMMANDS[name][1], allow_abbrev=False)
     module.configure(parser)
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     parse = getattr(module, "parse", flags.parse)

@@ -9,7 +9,9 @@ from typing import Any
 
 from olive_like.cli.flags import listed, pairs, required
 from olive_like.errors import WorkflowError
+from olive_like.workflow.models import can_only_be_local
 
+_DATA = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".arrow", ".txt")
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "gpu": "CUDAExecutionProvider",
@@ -25,6 +27,8 @@ def input_model(args: argparse.Namespace) -> dict[str, Any]:
         return _given(type="PyTorchModel", model_path=name, model_script=script, script_dir=args.script_dir,
                       task=args.task)  # fmt: skip
     name = required(name, "--model-name-or-path")
+    if can_only_be_local(name) and not Path(name).expanduser().exists():
+        raise WorkflowError(f"there is no model {name}", "Name a local folder or file, or a model on the hub.")
     if args.test:
         from olive_like.cli import test_model
 
@@ -88,6 +92,9 @@ def data_config(args: argparse.Namespace, **more: Any) -> dict[str, Any] | None:
     """The data set that the flags name, if they name one."""
     if not args.data_name and not args.data_files:
         return None
+    for place in [args.data_name, *(listed(args.data_files) or ())]:
+        if place and place.endswith(_DATA) and not Path(place).expanduser().exists() and not _is_inside(args, place):
+            raise WorkflowError(f"there is no data file {place}", "Name a local file or folder, or a hub name.")
     return _given(
         source=args.data_name,
         files=listed(args.data_files),
@@ -102,6 +109,11 @@ def data_config(args: argparse.Namespace, **more: Any) -> dict[str, Any] | None:
         columns={key: str(value) for key, value in pairs(args.columns, "--columns").items()} if args.columns else None,
         **more,
     )
+
+
+def _is_inside(args: argparse.Namespace, file: str) -> bool:
+    """Whether a data file is one of the data set's own, or a pattern."""
+    return bool(set("*?[") & set(file)) or bool(args.data_name and args.data_name != file)
 
 
 def system(args: argparse.Namespace) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,4 @@ def _as_input(tensor: torch.Tensor, place: tuple[str, str, str | None], settings
 
 def _by_pattern(patterns: dict[str, float], layer: str, default: float) -> float:
     """The value of the first pattern that a layer's path ends with, as peft finds it."""
-    from peft.utils import get_pattern_key
-
-    return patterns.get(get_pattern_key(patterns.keys(), layer), default)
+    return next((value for end, value in patterns.items() if re.match(rf"(.*\.)?({end})$", layer)), default)

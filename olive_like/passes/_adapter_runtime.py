@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
@@ -18,19 +17,5 @@ def run_with(session: ort.InferenceSession, feeds: Arrays, weights: Mapping[str,
     given = {name: value for name, value in feeds.items() if name in wanted} | dict(weights)
     try:
         return dict(zip(names, session.run(names, given), strict=True))
-    except ORT_ERRORS as error:
-        raise in_one_line(error) from error
-
-
-def run_switched(session: ort.InferenceSession, feeds: Arrays, adapter: Path | None) -> Arrays:
-    """Outputs by name, with an adapter's file switched on for this one request, or none."""
-    options = ort.RunOptions()
-    active = ort.LoraAdapter()  # must live as long as the run
-    if adapter is not None:
-        active.Load(str(adapter))
-        options.add_active_adapter(active)
-    names = [value.name for value in session.get_outputs()]
-    try:
-        return dict(zip(names, session.run(names, feeds, options), strict=True))
     except ORT_ERRORS as error:
         raise in_one_line(error) from error

@@ -91,19 +91,37 @@ def _hint(text: str) -> str:
     return ""
 
 
-def run_session(session: ort.InferenceSession, feeds: Arrays) -> Arrays:
-    """Outputs by name; inputs that the graph does not have are left out, types are cast to what it wants."""
+def run_session(session: ort.InferenceSession, feeds: Arrays, adapter: ort.LoraAdapter | None = None) -> Arrays:
+    """Outputs by name; inputs that the graph does not have are left out, types are cast to what it wants.
+
+    An `adapter` is switched on for this one request.
+    """
     wanted = {value.name: value.type for value in session.get_inputs()}
     missing = [name for name in wanted if name not in feeds]
     if missing:
         raise PassError(f"the graph wants the inputs {', '.join(missing[:5])}, which there are no values for")
     given = {name: feeds[name].astype(_numpy_type(kind), copy=False) for name, kind in wanted.items()}
     names = [value.name for value in session.get_outputs()]
+    options = ort.RunOptions()
+    if adapter is not None:
+        options.add_active_adapter(adapter)
     try:
-        results = session.run(names, given)
+        results = session.run(names, given, options)
     except ORT_ERRORS as error:
         raise in_one_line(error) from error
     return dict(zip(names, results, strict=True))
+
+
+def load_adapter(model: OnnxModel, name: str) -> ort.LoraAdapter:
+    """One of the adapters that a model has beside its graph, by its name."""
+    known: dict[str, str] = dict(model.attributes.get("adapters") or {})
+    file = model.path / known.get(name, name)
+    if name not in known or file.suffix != ".onnx_adapter":
+        there = [one for one, path in known.items() if path.endswith(".onnx_adapter")]
+        raise PassError(f"{model.path} has no adapter {name!r}", f"It has: {', '.join(there) or 'none'}.")
+    loaded = ort.LoraAdapter()
+    loaded.Load(str(file))
+    return loaded
 
 
 def in_one_line(error: BaseException) -> PassError:
@@ -226,6 +244,8 @@ class Decoder:
         self._session = open_session(graphs.get("decoder") or graphs["model"], threads=threads, device=device)
         self._encoder = open_session(graphs["encoder"], threads=threads, device=device) if "encoder" in graphs else None
         self._known = known_axes(model)
+        active = model.attributes.get("active_adapter")
+        self._adapter = load_adapter(model, active) if active else None
         self._inputs = {value.name: value for value in self._session.get_inputs()}
         if not any(_PAST.match(name) for name in self._inputs):
             raise PassError(
@@ -246,7 +266,7 @@ class Decoder:
         tokens, seen = list(prompt), 0
         while len(made) < new_tokens:
             feeds = {**fixed, **cache, **self._step(tokens, seen)}
-            outputs = run_session(self._session, feeds)
+            outputs = run_session(self._session, feeds, self._adapter)
             seen += len(tokens)
             token = int(np.argmax(outputs["logits"][0, -1].astype(np.float32)))
             made.append(token)
@@ -258,7 +278,7 @@ class Decoder:
 
     def prefill(self, prompt: Sequence[int]) -> np.ndarray:
         """The logits of a prompt."""
-        outputs = run_session(self._session, {**self._empty_cache(), **self._step(list(prompt), 0)})
+        outputs = run_session(self._session, {**self._empty_cache(), **self._step(list(prompt), 0)}, self._adapter)
         return outputs["logits"].astype(np.float32)
 
     def _step(self, tokens: list[int], seen: int) -> Arrays:

@@ -13,6 +13,7 @@ import pytest
 from olive_like.api import plan
 from olive_like.cli import COMMANDS, carry_out, flags, sections, setup
 from olive_like.cli.dispatch import dispatch
+from olive_like.cli.parser import Parser
 from olive_like.errors import OliveLikeError, WorkflowError
 
 LLAMA = {
@@ -42,7 +43,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def arguments(command: str, text: str) -> argparse.Namespace:
     module = import_module(COMMANDS[command][0])
-    parser = argparse.ArgumentParser(prog=command, allow_abbrev=False)
+    parser = Parser(prog=command, allow_abbrev=False)
     module.configure(parser)
     parse = getattr(module, "parse", flags.parse)
     args: argparse.Namespace = parse(parser, flags.spelled(text.split()))
@@ -133,6 +134,29 @@ def test_an_unknown_flag_gets_the_near_name(text: str, hint: str, capsys: pytest
     said = capsys.readouterr().err.splitlines()
     assert said[0].startswith("error: there is no flag --")
     assert said[1] == f"hint: Did you mean {hint}?"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("quantize --algorithm gptp", "error: --algorithm takes rtn, gptq"),
+        ("finetune --lora_r big", "error: --lora-r: invalid int value: 'big'"),
+        ("finetune --trust_remote_code maybe", "error: --trust-remote-code: takes true or false, not 'maybe'"),
+        ("finetune -m models/base --data_name", "error: -d/--data-name takes a value"),
+        ("finetune -m models/base -d nothing.jsonl", "error: there is no data file nothing.jsonl"),
+        ("finetune -m models/base -d rows.jsonl --learning_rate .nan", "error: --learning_rate .nan"),
+        ("optimize -m ./nothing", "error: there is no model ./nothing"),
+        ("capture-onnx-graph -m models/base --fixed_param_dict batch", "error: --fixed-param-dict batch is not"),
+        ("cache frobnicate", "error: "),
+        ("workflows show", "error: the following arguments are required: name"),
+    ],
+)
+def test_a_wrong_command_line_is_told_in_one_line(
+    here: Path, text: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, *rest = text.split()
+    assert dispatch(command, rest) == 2
+    assert capsys.readouterr().err.splitlines()[0].startswith(said)
 
 
 def overrides(text: str) -> list[str]:

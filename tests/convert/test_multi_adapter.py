@@ -67,14 +67,12 @@ def logits_of_peft(base: HfModel, adapter: Adapter | None, ids: Any) -> Any:
 
 def logits_of_onnx(model: OnnxModel, adapter: str | None, ids: Any) -> Any:
     """One session, the adapter switched on for the request as onnxruntime does it."""
-    from olive_like.passes._adapter_runtime import run_switched
-    from olive_like.passes._onnx_runtime import Shape, make_feeds, open_session
+    from olive_like.passes._onnx_runtime import Shape, load_adapter, make_feeds, open_session, run_session
 
     session = open_session(model.file)
     feeds = make_feeds(model.attributes["io"], Shape(len(ids), len(ids[0])), 0, 100)
     feeds["input_ids"] = ids
-    file = model.path / model.attributes["adapters"][adapter] if adapter else None
-    return run_switched(session, feeds, file)["logits"]
+    return run_session(session, feeds, load_adapter(model, adapter) if adapter else None)["logits"]
 
 
 def distance(model: OnnxModel, name: str | None, base: HfModel, adapter: Adapter | None) -> float:
@@ -111,8 +109,7 @@ def test_a_classifier_beside_a_generator(llama: HfModel, tmp_path: Path) -> None
     from peft import PeftModel
     from transformers import AutoModelForSequenceClassification
 
-    from olive_like.passes._adapter_runtime import run_switched
-    from olive_like.passes._onnx_runtime import Shape, make_feeds, open_session
+    from olive_like.passes._onnx_runtime import Shape, load_adapter, make_feeds, open_session, run_session
 
     plain = tuned(llama, tmp_path / "plain", 1, r=4, target_modules=["q_proj"])
     classifier = tuned(
@@ -133,7 +130,7 @@ def test_a_classifier_beside_a_generator(llama: HfModel, tmp_path: Path) -> None
         model = PeftModel.from_pretrained(model, classifier.path).eval()
         wanted = model(input_ids=torch.tensor(ids)).logits.numpy()
     feeds = make_feeds(made.attributes["io"], Shape(1, 9), 0, 100) | {"input_ids": ids}
-    outputs = run_switched(open_session(made.file), feeds, made.path / "classifier.onnx_adapter")
+    outputs = run_session(open_session(made.file), feeds, load_adapter(made, "classifier"))
     assert np.abs(outputs["scores"][:, -1] - wanted).max() < CLOSE
 
 

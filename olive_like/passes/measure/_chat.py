@@ -16,9 +16,19 @@ from olive_like.passes.measure._runtimes import open_runtime, stop_tokens
 class Chat:
     """A talk: the model, and what was said so far."""
 
-    def __init__(self, folder: Path, base: Path | None, system: str | None, new_tokens: int, raw: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        base: Path | None,
+        system: str | None,
+        new_tokens: int,
+        raw: bool,
+        adapter: str | None = None,
+    ) -> None:
         quiet()
         model = artifact_of(folder, base)
+        if adapter:
+            model = _with_adapter(model, adapter)
         self._tokenizer: Any = load_tokenizer(model)
         self._runtime = open_runtime(model, Context(folder, folder, threads=_threads()), "text-generation")
         self._stop = stop_tokens(folder, self._tokenizer)
@@ -38,6 +48,15 @@ class Chat:
         answer = str(self._tokenizer.decode(tokens, skip_special_tokens=True)).strip()
         self._said.append({"role": "assistant", "content": answer})
         return answer
+
+
+def _with_adapter(model: Artifact, adapter: str) -> OnnxModel:
+    if not isinstance(model, OnnxModel):
+        raise PassError(
+            f"{model.path} is no ONNX model with adapters to switch",
+            "The folder of an adapter can be talked to itself.",
+        )
+    return OnnxModel(model.path, {**model.attributes, "active_adapter": adapter}, digest=model.digest)
 
 
 def artifact_of(folder: Path, base: Path | None = None) -> Artifact:
