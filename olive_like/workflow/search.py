@@ -43,4 +43,3 @@ class SearchStrategy(_Model):
     prune_from: int = Field(1, ge=1, description="Steps of a training before which it is not stopped.")
     prune_factor: int = Field(3, ge=2, description="Of so many trainings that came as far, one goes on.")
     stop_when_goals_met: bool = Field(False, description="End with the first candidate that reaches every goal.")
-    early_stopping: bool = Field(False, description="Leave a candidate whose branch cannot reach its goals any more.")
