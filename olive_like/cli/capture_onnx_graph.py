@@ -41,11 +41,10 @@ def workflow(args: argparse.Namespace) -> dict[str, Any]:
     passes: dict[str, Any] = {"convert": _builder(args) if builder else _conversion(args)}
     if args.fixed_param_dict:
         axes = flags.pairs(args.fixed_param_dict, "--fixed-param-dict")
-        passes["fix"] = {
-            "type": "DynamicToFixedShape",
-            "dim_param": list(axes),
-            "dim_value": [int(size) for size in axes.values()],
-        }
+        odd = next((f"{name}={size}" for name, size in axes.items() if type(size) is not int), None)
+        if odd:
+            raise WorkflowError(f"--fixed-param-dict {odd}: a size is a whole number")
+        passes["fix"] = {"type": "DynamicToFixedShape", "dim_param": list(axes), "dim_value": list(axes.values())}
     systems = {"systems": {"gpu": {"type": "cuda"}}, "system": "gpu"} if args.conversion_device == "gpu" else {}
     return {"input_model": sections.input_model(args), **systems, "passes": passes, "layout": "olive"}
 

@@ -42,6 +42,20 @@ def dispatch(name: str, arguments: list[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
+    except OSError as error:
+        if args.debug:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        _report(OliveLikeError(f"{place}{error.strerror or error}"))
+        return 1
+    except Exception as error:  # the last line of defence: a traceback is for who asks for it
+        if args.debug:
+            raise
+        line = next(iter(str(error).strip().splitlines()), "")
+        _report(
+            OliveLikeError(f"{type(error).__name__}: {line}", "This should not happen. --debug shows where it did.")
+        )
+        return 1
 
 
 def _nearest(name: str) -> str:

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from olive_like.cli import carry_out, flags, sections
+from olive_like.errors import WorkflowError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +42,18 @@ def workflow(args: argparse.Namespace) -> dict[str, Any]:
         if getattr(args, name):
             step[name] = getattr(args, name)
     if args.extra_session_config:
-        import json
-
-        step["extra_session_config"] = json.loads(args.extra_session_config)
+        step["extra_session_config"] = _settings(args.extra_session_config)
     model = sections.input_model(args)
     return {"input_model": model, **sections.system(args), "passes": {"tune": step}, "layout": "olive"}
+
+
+def _settings(text: str) -> dict[str, Any]:
+    import json
+
+    try:
+        settings = json.loads(text)
+    except ValueError as error:
+        raise WorkflowError(f"--extra_session_config is not JSON: {error}", "Quote it as one word.") from None
+    if not isinstance(settings, dict):
+        raise WorkflowError("--extra_session_config is a mapping of settings", 'Write \'{"name": "value"}\'.')
+    return settings

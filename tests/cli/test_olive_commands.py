@@ -147,6 +147,9 @@ def test_an_unknown_flag_gets_the_near_name(text: str, hint: str, capsys: pytest
         ("finetune -m models/base -d rows.jsonl --learning_rate .nan", "error: --learning_rate .nan"),
         ("optimize -m ./nothing", "error: there is no model ./nothing"),
         ("capture-onnx-graph -m models/base --fixed_param_dict batch", "error: --fixed-param-dict batch is not"),
+        ("capture-onnx-graph -m models/base --fixed_param_dict batch=x", "error: --fixed-param-dict batch=x: a size"),
+        ("tune-session-params -m onnx --extra_session_config {", "error: --extra_session_config is not JSON"),
+        ("run-pass --pass-name Rtn -m models/base --pass-config {", "error: --pass-config is not JSON"),
         ("cache frobnicate", "error: "),
         ("workflows show", "error: the following arguments are required: name"),
     ],
@@ -249,3 +252,24 @@ def test_a_name_that_says_no_architecture(here: Path) -> None:
 
     with pytest.raises(WorkflowError, match="cannot be told from its name"):
         tiny("somebody/something", None, None)
+
+
+def test_what_nobody_foresaw_is_one_line_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from olive_like.cli import doctor
+
+    def fall(args: argparse.Namespace) -> int:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(doctor, "execute", fall)
+    assert dispatch("doctor", []) == 1
+    assert capsys.readouterr().err.splitlines()[0] == "error: ZeroDivisionError: division by zero"
+    with pytest.raises(ZeroDivisionError):
+        dispatch("doctor", ["--debug"])
+
+
+def test_a_folder_that_cannot_be_written(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "file").write_text("")
+    assert dispatch("init", ["-m", "models/base", "-o", "file/inside"]) == 1
+    assert capsys.readouterr().err.splitlines()[0].startswith("error: file/inside: Not a directory")
