@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -51,7 +52,7 @@ def launched(ranks: int, script: str, *arguments: str) -> list[dict[str, Any]]:
 
     command = [_filled(part) for part in deepspeed(Ranks(ranks))][:-1]
     done = subprocess.run([*command, str(HERE / script), *arguments], env=environment(), capture_output=True, text=True)
-    found = [json.loads(line[5:]) for line in done.stdout.splitlines() if line.startswith("JSON ")]
+    found = [json.loads(text) for text in re.findall(r"JSON (\{.*?\})", done.stdout)]  # two may share a line
     if done.returncode or not found:
         raise SystemExit(done.stdout[-3000:] + done.stderr[-3000:])
     return found

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 import olive_like
 from olive_like.canonical import digest
@@ -145,3 +146,47 @@ def test_a_workflow_runs_in_another_interpreter(tmp_path: Path) -> None:
     result = olive_like.run(workflow)
     assert result.ok
     assert (tmp_path / "out" / "null.bin").stat().st_size == 10  # one output, put where Olive puts it
+
+
+def test_an_environment_of_a_requirements_file(tmp_path: Path) -> None:
+    file = tmp_path / "requirements.txt"
+    file.write_text("onnxruntime==1.24.1\n")
+    config = PythonEnvironment.Config(requirements_file=file)
+    launch = PythonEnvironment.launch(config, MACHINE)
+    assert launch.command[3:5] == ("olive_like.systems.make_environment", f"--requirements={file}")
+    assert launch.command[-1] == "-m"
+    before = PythonEnvironment.traits(config)["tools"]
+    file.write_text("onnxruntime==1.25.0\n")
+    assert PythonEnvironment.traits(config)["tools"] != before
+    assert PythonEnvironment.launch(config, MACHINE).command != launch.command
+    file.unlink()
+    assert "there is no file" in PythonEnvironment.troubles(config, MACHINE)[0].message
+    for both in ({}, {"requirements_file": file, "python_environment_path": tmp_path}):
+        with pytest.raises(ValidationError, match="either"):
+            PythonEnvironment.Config(**both)
+
+
+@pytest.mark.heavy
+def test_it_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", str(tmp_path), "iniconfig"]
+    if subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("no package index can be reached")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    (tmp_path / "requirements.txt").write_text("iniconfig\n")
+    system = {"type": "PythonEnvironment", "requirements_file": str(tmp_path / "requirements.txt")}
+    made: list[float] = []
+    for value in (1, 2):
+        workflow = {
+            "input_model": {"type": "Null"},
+            "systems": {"other": system},
+            "passes": {"a": {"type": "Null", "value": value}},
+            "system": "other",
+            "output_dir": str(tmp_path / "out"),
+            "cache_dir": str(tmp_path / "cache"),
+        }
+        assert olive_like.run(workflow).passes["a"].status == "ran"
+        (ready,) = tmp_path.glob("home/olive-like-environments/*/.ready")
+        made.append(ready.stat().st_mtime)
+    assert made[0] == made[1]
+    assert list(ready.parent.glob("lib/python3*/site-packages/iniconfig-*"))
+    assert not list(ready.parent.glob("lib/python3*/site-packages/torch"))
