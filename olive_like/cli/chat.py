@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from olive_like.cli import flags
+from olive_like.cli.silent import silent
 from olive_like.errors import WorkflowError
 
 
@@ -23,10 +24,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     if not Path(args.model).is_dir():
         raise WorkflowError(f"there is no folder {args.model}", "Name the folder of a model.")
-    from olive_like.passes.measure._chat import Chat
-
     base = Path(args.base) if args.base else None
-    chat = Chat(Path(args.model), base, args.system, args.max_new_tokens, args.raw, args.adapter)
+    with silent():
+        from olive_like.passes.measure._chat import Chat
+
+        chat = Chat(Path(args.model), base, args.system, args.max_new_tokens, args.raw, args.adapter)
     if args.prompt is not None:
         print(chat.answer(args.prompt))
         return 0

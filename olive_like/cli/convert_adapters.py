@@ -8,6 +8,7 @@ from pathlib import Path
 
 from olive_like.cli import flags
 from olive_like.cli.generate_adapter import adapter_folder
+from olive_like.cli.silent import silent
 from olive_like.errors import WorkflowError
 
 FORMATS = ("onnx_adapter", "safetensors", "numpy", "pt")
@@ -33,8 +34,9 @@ def execute(args: argparse.Namespace) -> int:
         raise WorkflowError("adapters are not quantised: they are small already", "Use --dtype float16.")
     if target.suffix in _SUFFIXES:
         target = target.with_suffix("")
-    from olive_like.passes._adapter_convert import convert_adapter
+    with silent():
+        from olive_like.passes._adapter_convert import convert_adapter
 
-    written = convert_adapter(folder, target, args.adapter_format, args.dtype)
+        written = convert_adapter(folder, target, args.adapter_format, args.dtype)
     print(json.dumps({"adapter": str(written)}) if args.json else f"adapter: {written}")
     return 0

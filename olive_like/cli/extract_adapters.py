@@ -8,6 +8,7 @@ from pathlib import Path
 
 from olive_like.cli import flags
 from olive_like.cli.convert_adapters import FORMATS
+from olive_like.cli.silent import silent
 from olive_like.errors import WorkflowError
 
 
@@ -29,9 +30,10 @@ def execute(args: argparse.Namespace) -> int:
     folder = Path(name) if Path(name).is_dir() else hub_snapshot(name)
     if folder is None:
         raise WorkflowError(f"{name} is not on this machine", "Name a local folder.")
-    from olive_like.passes._adapter_convert import extract_adapters
+    with silent():
+        from olive_like.passes._adapter_convert import extract_adapters
 
-    written = extract_adapters(folder, Path(args.output_path), form, args.dtype)
+        written = extract_adapters(folder, Path(args.output_path), form, args.dtype)
     if args.json:
         print(json.dumps({name: str(path) for name, path in written.items()}))
     else:

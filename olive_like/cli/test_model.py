@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from olive_like.canonical import digest
 from olive_like.cli.cache_root import cache_root
+from olive_like.cli.silent import silent
 from olive_like.errors import WorkflowError
 
 _VERSION = 1
@@ -57,25 +54,11 @@ def tiny(name: str, task: str | None, cache_dir: str | None) -> Path:
     made_of = {"version": _VERSION, "config": config, "task": task, "tokenizer": str(found) if found else None}
     folder = cache_root(cache_dir) / "test-models" / digest(made_of)[:20]
     if not (folder / "config.json").is_file():
-        with _silent():
+        with silent():
             from olive_like.cli import _test_model
 
             _test_model.make(config, found, task, folder)
     return folder
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Without what libraries print while they look for GPUs: the command's own words would be lost in it."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _config(folder: Path) -> dict[str, Any]:
