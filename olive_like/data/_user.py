@@ -24,12 +24,15 @@ def load_script(script: Path, script_dir: Path | None = None) -> Any:
     folder = str(script_dir or script.parent)
     sys.path.insert(0, folder)
     sys.modules[name] = module
+    # The script may lie in an input's folder, where nothing may be written, compiled modules neither.
+    bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         spec.loader.exec_module(module)
     except Exception as error:
         raise PassError(f"{script.name} cannot be imported: {where(error, script)}") from error
     finally:
         sys.path.remove(folder)
+        sys.dont_write_bytecode = bytecode
     return module
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from olive_like.metrics.statistics import is_noise
+
 SUFFIX = ".metrics"
 
 
@@ -41,8 +43,7 @@ def _cell(entry: Any, before: Any) -> str:
     text = _shown(value, entry)
     if old is None or old == 0:
         return text
-    spread = max(_spread(entry), _spread(before))
-    noise = ", noise" if 0 < abs(value - old) <= spread else ""
+    noise = ", noise" if value != old and is_noise(value, old, _spread(entry), _spread(before)) else ""
     return f"{text} ({100 * (value - old) / abs(old):+.1f} %{noise})"
 
 

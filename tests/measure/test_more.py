@@ -276,3 +276,48 @@ def test_latency_of_the_datas_first_batch_and_load_time(onnx_vit, pictures, tmp_
     found = measure(onnx_vit, evaluator, tmp_path)
     assert found["throughput-avg"] > 0
     assert found["load_time-seconds"] > 0
+
+
+BUILT = """
+import torch
+
+def build():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
+
+def load():
+    random = torch.Generator().manual_seed(1)
+    return [({"input": torch.randn(4, generator=random)}, torch.zeros(1)) for _ in range(5)]
+"""
+
+
+def test_a_model_that_a_script_builds_and_made_up_inputs(tmp_path):
+    import torch
+
+    from olive_like.artifacts import PyTorchModel
+
+    folder = tmp_path / "model"
+    folder.mkdir()
+    script = folder / "built.py"
+    script.write_text(BUILT)
+    io = {"input_names": ["input"], "input_shapes": [[1, 4]], "output_names": ["output"]}
+    model = PyTorchModel(folder, {"script": str(script), "model_loader": "build", "io_config": io})
+    own = DataConfig.model_validate({"user_script": str(script), "load_function": "load", "batch_size": 2})
+    dummy = DataConfig.model_validate({"dummy": {"input_shapes": [[3, 4]], "max_samples": 2}})
+    timing = {"warmup_num": 1, "repeat_test_num": 5}
+    evaluator = {
+        "metrics": [
+            {"name": "error", "type": "accuracy", "sub_types": [{"name": "mse"}], "data_config": own},
+            {"name": "agree", "type": "accuracy", "sub_types": [{"name": "kl"}], "data_config": dummy},
+            {"name": "speed", "type": "throughput", "data_config": dummy,
+             "sub_types": [{"name": "avg", "metric_config": timing}]},
+        ]
+    }  # fmt: skip
+    found = measure(model, evaluator, tmp_path)
+    space: dict = {}
+    exec(BUILT, space)
+    with torch.no_grad():
+        answers = torch.stack([space["build"]()(item["input"]) for item, _ in space["load"]()])
+    assert found["error-mse"] == pytest.approx(float((answers**2).mean()), rel=1e-5)
+    assert found["agree-kl"] == 0.0
+    assert found["speed-avg"] > 0
