@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from olive_like.canonical import digest
+from olive_like.engine.numbering import adopt
 from olive_like.graph.keys import static_part
 from olive_like.graph.model import Node
 from olive_like.passes.finetune.adapters import LoRA
@@ -317,3 +318,19 @@ def test_olives_local_system_is_what_its_accelerator_is() -> None:
     here = Local.Config(accelerators=[{"device": "gpu"}], device="cpu")
     assert Local.traits(here)["device"] == "cpu"
     assert Local.troubles(here, LAPTOP) == []
+
+
+NUMBERED = [
+    ({"RANK": "3", "WORLD_SIZE": "4", "SLURM_PROCID": "0", "SLURM_NTASKS": "1"}, (3, 4), None),
+    ({"SLURM_PROCID": "9", "SLURM_NTASKS": "32", "SLURM_LOCALID": "1"}, (9, 32), "1"),
+    ({"OMPI_COMM_WORLD_RANK": "2", "OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_LOCAL_RANK": "0"}, (2, 4), "0"),
+    ({"PMI_RANK": "1", "WORLD_SIZE": "2", "MPI_LOCALRANKID": "1"}, (1, 2), "1"),
+    ({}, (0, 1), None),
+]
+
+
+@pytest.mark.parametrize(("env", "numbers", "local"), NUMBERED)
+def test_a_rank_knows_its_number_whoever_started_it(env: dict[str, str], numbers: Any, local: str | None) -> None:
+    env = dict(env)
+    assert adopt(env) == numbers
+    assert env.get("LOCAL_RANK") == local
