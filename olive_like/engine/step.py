@@ -178,6 +178,8 @@ class Step:
         node, execution = self.state.plan.node, self.execution
         now = keys.file_digests(node, execution.store.file_digest)
         changed = [name for name, was in self.state.document["files"].items() if now.get(name) != was]
+        if keys.plugin_code(node.cls, execution.store.file_digest) != self.state.document["pass"]["code"]:
+            changed.append(f"the code of {node.pass_name}")
         if SOURCE in node.inputs and execution.plan.planner.source_digest() != execution.known(SOURCE).digest:
             changed.append(SOURCE)
         if changed:

@@ -12,7 +12,7 @@ from olive_like.artifacts import Artifact
 from olive_like.canonical import digest
 from olive_like.graph.model import Node
 from olive_like.marks import marked_files, semantic
-from olive_like.passes.registry import entry
+from olive_like.passes.base import Pass
 
 SCHEMA = 1  # raised when the meaning of the document changes; old records are then simply not found
 
@@ -24,7 +24,7 @@ def static_part(node: Node, seed: int, traits: Mapping[str, Any], file_digest: F
     cls = node.cls
     return {
         "schema": SCHEMA,
-        "pass": {"name": node.pass_name, "version": cls.version, "code": _plugin_code(node.pass_name, file_digest)},
+        "pass": {"name": node.pass_name, "version": cls.version, "code": plugin_code(cls, file_digest)},
         "settings": _settings(node),
         "files": file_digests(node, file_digest),
         "tools": _versions(cls.tools_for(node.config), traits.get("tools")),
@@ -105,10 +105,23 @@ def tool_version(distribution: str) -> str | None:
         return None
 
 
-def _plugin_code(pass_name: str, file_digest: FileDigest) -> str | None:
+def plugin_code(cls: type[Pass], file_digest: FileDigest) -> str | None:
     """Digest of the source of a pass from outside; built-in passes have their version for that."""
-    found = entry(pass_name)
-    if found.origin == "built in":
-        return None
-    source = getattr(sys.modules.get(found.target.partition(":")[0]), "__file__", None)
-    return file_digest(Path(source)) if source else None
+    places = _outside(cls)  # type: ignore[arg-type]  # a class is hashable
+    return digest(sorted(file_digest(place) for place in places)) if places else None
+
+
+@cache
+def _outside(cls: type[Pass]) -> tuple[Path, ...]:
+    """The packages from which a pass and what it derives from come, whole: what it imports while it runs counts."""
+    modules = {base.__module__ for base in cls.__mro__ if issubclass(base, Pass)}
+    return tuple({_source(module) for module in modules if module.partition(".")[0] != "olive_like"})
+
+
+def _source(module: str) -> Path:
+    """The folder of a module's package, or the file of a module that stands alone."""
+    top = sys.modules[module.partition(".")[0]]
+    file = getattr(top, "__file__", None)
+    if file is None:  # a namespace, which others share
+        return Path(str(sys.modules[module].__file__)).parent
+    return Path(file).parent if hasattr(top, "__path__") else Path(file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,7 @@ class Planner:
         self._seed = seed
         self._traits = traits
         self._static: dict[str, dict[str, Any]] = {}
+        self._file_digest = cache(store.file_digest)  # many nodes name the same file
         self._redactor = Redactor()
 
     def plan(self) -> Plan:
@@ -121,7 +123,7 @@ class Planner:
             traits = self._traits.get(node.system, {})
             if not node.cls.distributed:
                 traits = {**traits, "world_size": 1}  # it runs as one process wherever it runs
-            self._static[node.name] = keys.static_part(node, self._seed, traits, self.store.file_digest)
+            self._static[node.name] = keys.static_part(node, self._seed, traits, self._file_digest)
         return self._static[node.name]
 
     def _plan_node(self, node: Node, planned: Mapping[str, PlanNode], source: Artifact | None) -> PlanNode:

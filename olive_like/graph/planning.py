@@ -10,10 +10,12 @@ from typing import Any
 from olive_like.errors import WorkflowError
 from olive_like.graph.build import build
 from olive_like.graph.explain import nearest_hint
+from olive_like.graph.keys import node_files
 from olive_like.graph.model import Graph, Node
 from olive_like.graph.places import Place, place_of
 from olive_like.graph.plan import Plan, Planner, Status
 from olive_like.graph.source_of import source_of
+from olive_like.graph.sources import SourceModel
 from olive_like.store import Store
 from olive_like.systems import registry as systems
 from olive_like.systems.machine import this_machine
@@ -38,10 +40,12 @@ def plan_workflow(
     target = only or until
     if target is not None:
         graph = part_of(graph, target)
+    source = source_of(workflow.input_model, workflow.base_dir)
+    _refuse_missing_files(workflow, graph, source)
     planner = Planner(
         graph,
         store,
-        source=source_of(workflow.input_model, workflow.base_dir),
+        source=source,
         seed=workflow.seed,
         traits={name: traits_of(workflow, name) for name in {node.system for node in graph.nodes.values()}},
         workflow=identity(workflow),
@@ -50,6 +54,17 @@ def plan_workflow(
     if only is not None:
         _refuse_unmade(plan, only)
     return replace(plan, places=_places(workflow, plan))
+
+
+def _refuse_missing_files(workflow: Workflow, graph: Graph, source: SourceModel | None) -> None:
+    """A file that is not there has no place in a key, and its pass would fail when all before it has run."""
+    named = (file.path for node in graph.nodes.values() for file in node_files(node))
+    if (source is not None and source.missing()) or not all(path.exists() for path in named):
+        from olive_like.workflow.files import missing_files
+
+        problems = missing_files(workflow)
+        if problems:
+            raise invalid(problems)
 
 
 def _places(workflow: Workflow, plan: Plan) -> dict[str, Place]:

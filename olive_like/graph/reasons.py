@@ -53,7 +53,7 @@ class Reason:
 _WORDS = {
     Why.SETTING: "the setting {field} changed",
     Why.FILE: "the content of {field} changed",
-    Why.CODE: "the code of {field} changed",
+    Why.CODE: "the code of the pass changed",
     Why.INPUT: "the input {field} changed",
     Why.DATA: "the data of {field} changed",
     Why.PASS_VERSION: "the pass itself is a newer version",

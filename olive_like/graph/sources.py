@@ -36,7 +36,7 @@ class SourceModel:
 
     def missing(self) -> SourceModel | None:
         """The model here that is not on this machine, if one is not."""
-        if self.path is None and self.kind is not NullArtifact:
+        if self.kind is not NullArtifact and (self.path is None or not self.path.exists()):
             return self
         return self.base.missing() if self.base else None
 

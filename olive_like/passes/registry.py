@@ -6,6 +6,7 @@ from functools import cache
 from importlib import import_module
 from typing import NamedTuple
 
+from olive_like.errors import OliveLikeError
 from olive_like.passes.base import Pass
 
 GROUP = "olive_like.passes"
@@ -36,6 +37,16 @@ class Entry(NamedTuple):
     name: str
     target: str  # "module:Class"
     origin: str  # "built in", or the distribution that brings it
+
+
+class BrokenPass(OliveLikeError):
+    """A pass of another distribution cannot be loaded."""
+
+    def __init__(self, found: Entry, why: str) -> None:
+        super().__init__(
+            f"the pass {found.name} of the package {found.origin} cannot be loaded: {why}",
+            f"Mend or uninstall {found.origin}; --debug shows where it fails.",
+        )
 
 
 @cache
@@ -90,10 +101,17 @@ def entry(name: str) -> Entry:
 @cache
 def load(name: str) -> type[Pass]:
     """The class of a pass, importing the one module that it stands in."""
-    module, _, attribute = entry(name).target.partition(":")
-    cls = getattr(import_module(module), attribute)
+    found = entry(name)
+    module, _, attribute = found.target.partition(":")
+    try:
+        cls = getattr(import_module(module), attribute)
+    except Exception as error:
+        if found.origin == "built in":
+            raise
+        # Somebody else's code may raise anything; whose it is must be said.
+        raise BrokenPass(found, f"{type(error).__name__}: {error}") from error
     if not (isinstance(cls, type) and issubclass(cls, Pass)):
-        raise TypeError(f"{entry(name).target} is not a pass: it must derive from olive_like.Pass")
+        raise BrokenPass(found, f"{found.target} does not derive from olive_like.Pass")
     return cls
 
 

@@ -346,9 +346,13 @@ class Sections:
         if name in known:
             return known[name] is not None
         what = {"systems": "system", "evaluators": "evaluator", "data_configs": "data set"}[section]
-        if section == "systems" and _is_system_type(name):
+        types = _system_types() if section == "systems" else []
+        if name.lower() in {known.lower() for known in types}:
             return True
-        hint = did_you_mean(name, known) or f"`{section}:` has {'no entries' if not known else 'no such entry'}."
+        hint = (
+            did_you_mean(name, [*known, *types])
+            or f"`{section}:` has {'no entries' if not known else 'no such entry'}."
+        )
         self.problems.add("OL110", f"there is no {what} {name!r}", loc, hint)
         return False
 
@@ -381,8 +385,8 @@ def _space_on(settings: Any, path: Loc) -> Loc | None:
     return None
 
 
-def _is_system_type(name: str) -> bool:
+def _system_types() -> list[str]:
     """A system may be named by its type where no settings are needed."""
     from olive_like.systems import registry
 
-    return name.lower() in {known.lower() for known in (*registry.SYSTEMS, *registry.ALIASES)}
+    return [*registry.SYSTEMS, *registry.ALIASES]

@@ -109,6 +109,9 @@ def _entry(sections: Sections, name: str, value: Any, loc: Loc) -> PassEntry:
 def _class(sections: Sections, kind: str, loc: Loc) -> type[Pass] | None:
     try:
         return registry.load(kind)
+    except registry.BrokenPass as broken:
+        sections.problems.add("OL107", broken.message, (*loc, "type"), broken.hint)
+        return None
     except registry.UnknownPass:
         from olive_like.workflow.dialects.unavailable import hint_for, known_elsewhere
 

@@ -12,6 +12,7 @@ from olive_like.workflow.located import Loc, LocatedDict, LocatedList
 from olive_like.workflow.problems import Problems, dotted
 
 _PART = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
+_PATH = re.compile(r"[^.\[\]]+(\[\d+\]|\.[^.\[\]]+)*")
 _NOT_SETTINGS = ("type", "input", "inputs", "system", "evaluator")
 
 
@@ -56,7 +57,10 @@ def apply_overrides(
 
 
 def _parts(path: str) -> list[str | int]:
-    return [int(m[1]) if m[1] is not None else m[2] for m in _PART.finditer(path.strip())]
+    path = path.strip()
+    if not _PATH.fullmatch(path):
+        return []
+    return [int(m[1]) if m[1] is not None else m[2] for m in _PART.finditer(path)]
 
 
 def _holder(

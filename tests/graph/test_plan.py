@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from olive_like.errors import OliveLikeError
 from olive_like.graph.draw import draw
 from olive_like.graph.explain import explain
 from olive_like.graph.reasons import Why
@@ -124,6 +125,20 @@ def test_one_byte_of_a_file_moves_just_the_keys_that_depend_on_it(planned, store
     assert field in [reason.field for reason in first.reasons]
 
 
+@pytest.mark.parametrize(("file", "code"), [("rows.jsonl", "OL401"), ("m", "OL402")])
+def test_a_file_that_is_not_there_is_refused_at_its_line(planned, data_flow, file, code):
+    (data_flow / file).rename(data_flow / "elsewhere")
+    with pytest.raises(OliveLikeError) as caught:
+        planned(DATA_FLOW)
+    assert [(found.code, found.line is not None) for found in caught.value.diagnostics] == [(code, True)]
+
+
+def test_a_file_that_no_planned_pass_needs_may_be_missing(planned, data_flow):
+    (data_flow / "rows.jsonl").unlink()
+    beside = f"{DATA_FLOW}  other: {{type: Null, input: input_model}}\n"
+    assert list(planned(beside, until="other").nodes) == ["other"]
+
+
 def test_touching_a_file_moves_nothing(planned, store, data_flow):
     before = planned(DATA_FLOW)
     os.utime(data_flow / "rows.jsonl", (1, 1))
@@ -178,3 +193,45 @@ def test_a_long_chain_is_drawn_without_running_off_the_screen(planned):
     chain = "".join(f"  p{i}: {{type: Null}}\n" for i in range(2000))
     lines = draw(planned("input_model: {type: Null}\npasses:\n" + chain)).splitlines()
     assert max(map(len, lines)) < 160
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """An installed package whose pass does its work in a module of its own."""
+    from olive_like.passes import registry
+
+    folder = tmp_path / "site"
+    package, info = folder / "worked_elsewhere", folder / "worked_elsewhere-1.0.dist-info"
+    package.mkdir(parents=True)
+    info.mkdir()
+    (package / "__init__.py").write_text("from worked_elsewhere.light import Light\n")
+    (package / "light.py").write_text(
+        "from olive_like.passes.pretend.null import Null\nclass Light(Null):\n    'Light.'\n"
+    )
+    (package / "_heavy.py").write_text("ONE = 1\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: worked-elsewhere\nVersion: 1.0\n")
+    points = ["Light = worked_elsewhere:Light", "Gone = worked_elsewhere.gone:Gone", "NoPass = worked_elsewhere:sys"]
+    (info / "entry_points.txt").write_text("\n".join(["[olive_like.passes]", *points, ""]))
+    monkeypatch.syspath_prepend(str(folder))
+    for known in (registry._plugins, registry.load):
+        known.cache_clear()
+    yield package
+    for known in (registry._plugins, registry.load):
+        known.cache_clear()
+
+
+def test_the_whole_package_of_a_pass_from_outside_is_in_its_key(planned, store, plugin):
+    flow = "input_model: {type: Null}\npasses: {a: {type: Light}}\n"
+    before = planned(flow)
+    pretend_run(before, store)
+    assert planned(flow).nodes["a"].status.value == "hit"
+    (plugin / "_heavy.py").write_text("ONE = 2\n")
+    after = planned(flow).nodes["a"]
+    assert after.key != before.nodes["a"].key
+    assert [reason.code for reason in after.reasons] == [Why.CODE]
+
+
+@pytest.mark.parametrize("name", ["Gone", "NoPass"])
+def test_a_pass_from_outside_that_cannot_be_loaded_is_named_with_its_package(planned, plugin, name):
+    with pytest.raises(OliveLikeError, match=f"the pass {name} of the package worked-elsewhere cannot be loaded"):
+        planned(f"passes: {{a: {{type: {name}}}}}\n")

@@ -48,6 +48,8 @@ def test_a_list_is_indexed():
     [
         ("passes.a", "OL014", "KEY=VALUE"),
         ("=3", "OL014", "KEY=VALUE"),
+        ("passes..a.bytes=3", "OL014", "KEY=VALUE"),
+        ("passes.a.bytes]=3", "OL014", "KEY=VALUE"),
         ("passes.aa.bytes=3", "OL014", "Did you mean `a`"),
         ("pases.a.bytes=3", "OL014", "Did you mean `passes`"),
         ("data_configs.trian.split=x", "OL014", "Did you mean `train`"),
