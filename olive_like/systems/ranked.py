@@ -42,7 +42,12 @@ class Ranked(Local):
         )
 
         @model_validator(mode="after")
-        def _as_many_ranks_as_slots(self) -> Ranked.Config:
+        def _ranks_fit(self) -> Ranked.Config:
+            if self.slots > 1:
+                raise ValueError(
+                    "ranks take the system to themselves, so slots is 1; for several trainings side by side on one "
+                    "machine's GPUs there is `{type: cuda, gpus_per_pass: 4}`"
+                )
             if self.hostfile is not None and self.hostfile.exists():
                 slots = sum(read_hostfile(self.hostfile).values())
                 if self.ranks not in (None, slots):

@@ -139,6 +139,11 @@ def test_a_slurm_allocation_needs_no_hostfile() -> None:
         launch({"type": "torchrun", "launcher": "slurm", "nodes": 4, "ranks": 6}, BOX)
 
 
+def test_ranks_have_the_system_to_themselves() -> None:
+    with pytest.raises(ValidationError, match="slots is 1"):
+        launch({"type": "torchrun", "ranks": 2, "slots": 2})
+
+
 def test_what_is_started(hostfile: Path) -> None:
     """Devices, threads and slots, and how a pass runs that cannot be distributed."""
     made = launch({"type": "torchrun"}, BOX)
