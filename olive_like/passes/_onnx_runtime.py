@@ -46,6 +46,7 @@ _NOISE = (
     re.compile(r"/onnxruntime_src/\S+:\d+ .*?\)(?: const)? (?=[A-Z\[])"),
 )
 _PAST = re.compile(r"^past")
+_OF_ADAPTERS = re.compile(r"\.lora_(A|B|gain|head)\.weight$")
 _UNKNOWN_AXIS = 8
 
 
@@ -97,10 +98,10 @@ def run_session(session: ort.InferenceSession, feeds: Arrays, adapter: ort.LoraA
     An `adapter` is switched on for this one request.
     """
     wanted = {value.name: value.type for value in session.get_inputs()}
-    missing = [name for name in wanted if name not in feeds]
+    missing = [name for name in wanted if name not in feeds and not (adapter and _OF_ADAPTERS.search(name))]
     if missing:
         raise PassError(f"the graph wants the inputs {', '.join(missing[:5])}, which there are no values for")
-    given = {name: feeds[name].astype(_numpy_type(kind), copy=False) for name, kind in wanted.items()}
+    given = {name: feeds[name].astype(_numpy_type(kind), copy=False) for name, kind in wanted.items() if name in feeds}
     names = [value.name for value in session.get_outputs()]
     options = ort.RunOptions()
     if adapter is not None:

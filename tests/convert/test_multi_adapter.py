@@ -168,6 +168,46 @@ def test_the_base_and_folders(tmp_path: Path) -> None:
     assert distance(made, None, base, None) < CLOSE
 
 
+def test_inputs_that_every_request_gives(tmp_path: Path) -> None:
+    """Without defaults each adapter's file has something for every layer."""
+    base = tiny_bert(tmp_path / "base")
+    one = tuned(base, tmp_path / "one", 1, r=4, target_modules=["query"])
+    two = tuned(base, tmp_path / "two", 2, r=2, target_modules=["value"], use_dora=True)
+    config = MultiAdapterConversion.Config(names=["one", "two"], optional_inputs=False)
+    made = MultiAdapterConversion().run([one, two], config, context(tmp_path))
+    assert sum(".lora_" in value["name"] for value in made.attributes["io"]["inputs"]) == 10
+    assert distance(made, "one", base, one) < CLOSE
+    assert distance(made, "two", base, two) < CLOSE
+
+
+def test_adapters_inside_a_checkpoint(tmp_path: Path) -> None:
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    from olive_like.passes._adapter_convert import convert_adapter, extract_adapters
+    from olive_like.passes._adapter_files import read_adapter
+
+    a, b = np.arange(8, dtype=np.float32).reshape(2, 4), np.arange(6, dtype=np.float32).reshape(3, 2)
+    tensors = {"q.weight": np.ones((3, 4), np.float32)}
+    for name in ("speech", "vision"):
+        tensors |= {f"l.0.q.lora_A.{name}.weight": a, f"l.0.q.lora_B.{name}.weight": b}
+    (tmp_path / "model").mkdir()
+    save_file(tensors, tmp_path / "model/model.safetensors")
+    found = extract_adapters(tmp_path / "model", tmp_path / "out", "safetensors", "float16")
+    assert set(found) == {"speech", "vision"}
+    assert read_adapter(found["speech"])["l.0.q.lora_A.weight"].tolist() == a.T.tolist()
+
+    (tmp_path / "peft").mkdir()
+    save_file({"base_model.model.l.0.q.lora_A.weight": a, "base_model.model.l.0.q.lora_B.weight": b},
+              tmp_path / "peft/adapter_model.safetensors")  # fmt: skip
+    settings = '{"peft_type": "LORA", "r": 2, "lora_alpha": 6, "alpha_pattern": {"0.q": 10}}'
+    (tmp_path / "peft/adapter_config.json").write_text(settings)
+    alone = read_adapter(convert_adapter(tmp_path / "peft", tmp_path / "alone", "numpy", "float32"))
+    assert alone["l.0.q.lora_B.weight"].tolist() == (b.T * 5).tolist()
+    with pytest.raises(PassError, match="is a pickle"):
+        convert_adapter(tmp_path / "peft", tmp_path / "alone", "pt", "float32")
+
+
 def test_a_graph_with_one_adapter_apart(tmp_path: Path) -> None:
     """OnnxConversion leaves the adapter apart, ExtractAdapters makes it an input."""
     base = tiny_bert(tmp_path / "base")
