@@ -228,7 +228,7 @@ def _reported(
     from olive_like.report import report_run
 
     try:
-        report_run(finished)
+        report_run(finished, search is not None)
     except OSError as error:
         if on_event is not None:
             on_event({"event": "warning", "text": f"the report could not be written: {error}"})

@@ -110,7 +110,7 @@ def _search(search: Mapping[str, Any] | None) -> list[str]:
     for trial in search["trials"]:
         if trial["number"] in search["pareto_front"]:
             mark = "*" if trial["number"] == search["best"] else ""
-            settings = " ".join(f"{name}={value}" for name, value in trial["point"].items())
+            settings = " ".join(f"{name}={value}" for name, value in (trial.get("settings") or trial["point"]).items())
             rows.append((f"{trial['number']}{mark}", *(f"{trial['values'][name]:.4g}" for name in names), settings))
     told = f"{len(search['trials'])} candidates; the best (*) is written to best.yaml"
     return ["", *table(rows), told, ""]

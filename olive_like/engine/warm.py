@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -32,8 +33,20 @@ class Warm:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._runner is not None:
-            try:
-                self._runner.run(end_all(self.pools.values(), kindly=kind is None))
-            finally:
-                self._runner.close()
+        if self._runner is None:
+            return
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            self._end(kind is None)
+            return
+        thread = threading.Thread(target=self._end, args=(kind is None,), name="olive-like-end")
+        thread.start()  # the caller's loop runs in this one
+        thread.join()
+
+    def _end(self, kindly: bool) -> None:
+        assert self._runner is not None
+        try:
+            self._runner.run(end_all(self.pools.values(), kindly=kindly))
+        finally:
+            self._runner.close()

@@ -7,15 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from olive_like.engine.events import safe_name
+
 _MOST_POINTS = 400  # of a curve: more could not be seen
 _LOG_TAIL = 4000  # characters of a pass's log
 _CURVES = ("loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_second")
 
 
-def run_data(folder: Path) -> dict[str, Any]:
-    """Everything about a run that the page needs."""
+def run_data(folder: Path, details: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Everything about a run that the page needs; `details` are facts about artifacts, by pass."""
     run, plan, keys = (_json(folder / name) for name in ("run.json", "plan.json", "keys.json"))
     times, curves = _events(folder)
+    for name, facts in (details or {}).items():
+        if name not in curves and facts.get("curves"):  # of the run that made what was a hit in this one
+            curves[name] = facts["curves"]
     planned = {node["name"]: node for node in plan.get("nodes", [])}
     passes = run.get("passes") or [{"name": name, "status": "open"} for name in planned]
     many = len(passes) > 300
@@ -48,7 +53,25 @@ def run_data(folder: Path) -> dict[str, Any]:
             for one in passes
         ],
         "curves": curves,
+        "details": {name: {k: v for k, v in one.items() if k != "curves"} for name, one in (details or {}).items()},
     }
+
+
+def curves_of(runs: Path, run: str, node: str) -> dict[str, list[list[float]]]:
+    """The curves of a pass of an earlier run, if its log is still there."""
+    file = runs / Path(run).name / "metrics" / f"{safe_name(node)}.jsonl"
+    found: dict[str, list[list[float]]] = {}
+    if file.is_file():
+        for line in file.read_text(encoding="utf-8").splitlines():
+            if line.endswith("}"):
+                _add_points(found, json.loads(line))
+    return {curve: _thinned(points) for curve, points in found.items()}
+
+
+def _add_points(curves: dict[str, list[list[float]]], event: dict[str, Any]) -> None:
+    for curve in _CURVES:
+        if curve in event:
+            curves.setdefault(curve, []).append([event["step"], event[curve]])
 
 
 def _upstream(node: dict[str, Any]) -> list[str]:
@@ -86,9 +109,8 @@ def _events(folder: Path) -> tuple[dict[str, list[float]], dict[str, dict[str, l
         elif kind in ("done", "failed") and name in times:
             times[name] = [times[name][0], event["time"]]
         elif kind == "progress":
-            for curve in _CURVES:
-                if curve in event:
-                    curves.setdefault(name, {}).setdefault(curve, []).append([event["step"], event[curve]])
+            _add_points(curves.setdefault(name, {}), event)
+    curves = {name: found for name, found in curves.items() if found}
     return times, {name: {curve: _thinned(points) for curve, points in found.items()} for name, found in curves.items()}
 
 

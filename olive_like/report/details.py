@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from olive_like.artifacts import Artifact, OnnxModel
 from olive_like.graph.model import SOURCE
+from olive_like.report.data import curves_of
 from olive_like.store import Store
 
 if TYPE_CHECKING:
@@ -21,9 +22,15 @@ _LARGEST = 256 << 20  # bytes of a graph's file that is read for a picture
 
 def of_execution(execution: Execution) -> dict[str, Any]:
     """For the passes of a run that has just ended: files of all, what is in the ONNX models that were made."""
-    found = {name: _files(state.record.files) for name, state in execution.states.items() if state.record is not None}
+    runs = execution.log.folder.parent
+    found = {
+        name: _files(state.record.files) | {"curves": curves_of(runs, state.record.run_id, state.record.node)}
+        for name, state in execution.states.items()
+        if state.record is not None
+    }
     for name, state in execution.states.items():
-        if isinstance(state.artifact, OnnxModel):
+        if state.plan.node.kind is OnnxModel and state.good and execution.verify(name):
+            assert isinstance(state.artifact, OnnxModel)
             found[name] = {**_files_of(state.artifact), **_statistics(state.artifact)}
         elif state.artifact is not None and name not in found:
             found[name] = _files_of(state.artifact)
@@ -42,7 +49,7 @@ def of_folder(folder: Path, store: Store) -> dict[str, Any]:
         record = store.peek(one["key"]) if one.get("key") else None
         if record is None or "ops" in known.get(one["name"], {}):
             continue
-        facts = _files(record.files)
+        facts = _files(record.files) | {"curves": curves_of(folder.parent, record.run_id, record.node)}
         if record.kind == OnnxModel.kind and isinstance(artifact := store.fetch(one["key"]), OnnxModel):
             facts |= _statistics(artifact)
         known[one["name"]] = facts

@@ -16,13 +16,16 @@ MANY = 1000  # passes; the report of a larger run is drawn when it is asked for
 _PLACE = "{{data}}"
 
 
-def report_run(finished: Finished) -> None:
-    """Write the report of a run that has just ended. Where nothing ran, no artifact is looked at."""
+def report_run(finished: Finished, search: bool = False) -> None:
+    """Write the report of a run that has just ended. Where nothing ran, no artifact is looked at.
+
+    A search ends with a run of its best candidate, where all is a hit although the search made it.
+    """
     execution = finished.execution
     if len(execution.states) > MANY:
         return
     found: dict[str, Any] = {}
-    if not execution.plan.all_hits:
+    if search or not execution.plan.all_hits:
         from olive_like.report.details import FILE as DETAILS
         from olive_like.report.details import of_execution
 
@@ -33,8 +36,7 @@ def report_run(finished: Finished) -> None:
 
 def write_report(folder: Path, details: dict[str, Any] | None = None) -> Path:
     """Write a run's report into its folder. `details` are facts about artifacts, by pass."""
-    data = run_data(folder)
-    data["details"] = details or {}
+    data = run_data(folder, details)
     target = folder / FILE
     temporary = folder / (FILE + ".new")
     temporary.write_text(page(data), encoding="utf-8")

@@ -20,7 +20,7 @@ from olive_like.graph.planning import graph_of
 from olive_like.search.merged import merge
 from olive_like.search.objectives import Aim, aims, broken
 from olive_like.search.pareto import front
-from olive_like.search.space import Dimension, Point, at, dimensions, grid, identity
+from olive_like.search.space import Dimension, Point, at, dimensions, grid, identity, in_words
 from olive_like.store import Store
 from olive_like.workflow.problems import Problems
 from olive_like.workflow.read import read
@@ -42,14 +42,15 @@ class Trial:
 
     number: int
     point: Point
+    settings: dict[str, Any] = field(default_factory=dict)  # the point in words
     status: str = "open"  # done, failed, pruned, infeasible
     values: dict[str, float] = field(default_factory=dict)
     why: list[str] = field(default_factory=list)
     nodes: dict[str, str] = field(default_factory=dict)  # its nodes -> their keys
 
     def to_json(self) -> dict[str, Any]:
-        return {"number": self.number, "point": self.point, "status": self.status, "values": self.values,
-                "why": self.why, "nodes": self.nodes}  # fmt: skip
+        return {"number": self.number, "point": self.point, "settings": self.settings, "status": self.status,
+                "values": self.values, "why": self.why, "nodes": self.nodes}  # fmt: skip
 
 
 @dataclass
@@ -132,7 +133,8 @@ class _Searcher:
             batch = points[len(self.trials) :][:count] if points is not None else self._ask(sampler, count)
             if not batch:
                 break
-            trials = [Trial(len(self.trials) + i, point) for i, point in enumerate(batch)]
+            first = len(self.trials)
+            trials = [Trial(first + i, point, in_words(self.workflow, point)) for i, point in enumerate(batch)]
             self.trials += trials
             self._try(trials)
             if sampler is not None and not self.cancel.requested:

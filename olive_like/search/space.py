@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -145,6 +146,20 @@ def _above(passes: Mapping[str, Any], name: str) -> str:
 def _below(passes: Mapping[str, Any], name: str) -> str | None:
     names = list(passes)
     return names[names.index(name) + 1] if names.index(name) + 1 < len(names) else None
+
+
+def in_words(workflow: Workflow, point: Point) -> dict[str, Any]:
+    """A point for people: settings by short names, alternatives by the type of pass that is taken."""
+    words: dict[str, Any] = {}
+    for name, value in point.items():
+        short = re.sub(r"\[\d+\]", "", name.removeprefix("passes."))
+        entry = workflow.passes.get(short)
+        if entry is None:
+            words[short] = value
+            continue
+        taken = next((one for one in (entry, *entry.alternatives) if one.loc[-1] == value), None)
+        words[short] = taken.type if taken is not None else "left out"
+    return words
 
 
 def _plain(value: Any) -> Any:

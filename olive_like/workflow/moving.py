@@ -39,7 +39,9 @@ def moved(value: Any, old: Path, new: Path, key: str = "") -> Any:
     place = old / value
     if key not in _PLACES and not place.exists() and not _matches(place):
         return value
-    return os.path.join(".", os.path.relpath(place, new)) if place != new else "."
+    seen = os.path.relpath(place, new)
+    # A leading dot says that it is a path, where a bare `a/b` could be a name on a hub.
+    return seen if seen.startswith(".") else os.path.join(".", seen)
 
 
 def _is_relative(text: str) -> bool:

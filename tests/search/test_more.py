@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -196,6 +197,15 @@ def test_workers_stay_from_batch_to_batch(tmp_path):
     olive_like.run(flow, cache_dir=tmp_path / "cache", output_dir=tmp_path / "out", jobs=1)
     logs = list((tmp_path / "cache" / "runs").iterdir())
     assert len(logs) > 2  # several batches, and the best
+
+
+def test_a_search_within_a_running_loop(tmp_path):
+    flow = {**GRID, "search_strategy": {"sampler": "random", "max_samples": 2, "seed": 1}}
+
+    async def main():
+        return olive_like.run(flow, cache_dir=tmp_path / "cache", output_dir=tmp_path / "out")
+
+    assert len(asyncio.run(main()).search["trials"]) == 2
 
 
 WRONG = {
