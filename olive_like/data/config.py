@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from olive_like.data.places import resolve, resolve_all
 from olive_like.marks import NameOrFileMark, NotInKey, ScriptPath, marked_files
+
+# One of the parts of a split that are joined by `+`.
+SPLIT = re.compile(r"^\s*(?P<name>[\w.-]+)\s*(?:\[(?P<from>[^:\]]*):(?P<to>[^:\]]*)\])?\s*$")
 
 Shape = Literal[
     "auto",
@@ -165,6 +178,14 @@ class DataConfig(_Settings):
     post_process_params: dict[str, Any] = Field({}, description="Arguments of the post-process function.")
     dataloader_function: str | None = Field(None, description="Function from examples to batches.")
     dataloader_params: dict[str, Any] = Field({}, description="Arguments of the data loader function.")
+
+    @field_validator("split", "eval_split")
+    @classmethod
+    def _is_split(cls, written: str | None) -> str | None:
+        odd = next((part for part in (written or "train").split("+") if not SPLIT.match(part)), None)
+        if odd is not None:
+            raise ValueError(f"{odd!r} is no split: write `train`, `train[:100]`, `train[10%:20%]` or `a+b`")
+        return written
 
     @model_validator(mode="before")
     @classmethod

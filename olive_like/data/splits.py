@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import random
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import TypeVar
 
+from olive_like.data.config import SPLIT
 from olive_like.data.errors import DataError
 from olive_like.data.read import Row
 
 T = TypeVar("T")
-_SPLIT = re.compile(r"^\s*(?P<name>[\w.-]+)\s*(?:\[(?P<from>[^:\]]*):(?P<to>[^:\]]*)\])?\s*$")
 
 
 def take(splits: dict[str, Sequence[T]], written: str) -> list[T]:
     """The rows of `train`, `train[:4096]`, `train[10%:20%]`, `train+test` …"""
     found: list[T] = []
     for part in written.split("+"):
-        match = _SPLIT.match(part)
+        match = SPLIT.match(part)
         if match is None:
             raise DataError(f"{part!r} is no split", "Write `train`, `train[:100]`, `train[10%:20%]` or `a+b`.")
         name = match["name"]

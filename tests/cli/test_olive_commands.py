@@ -254,6 +254,25 @@ def test_a_name_that_says_no_architecture(here: Path) -> None:
         tiny("somebody/something", None, None)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("--task_name clasification", "the task 'clasification' is not known; did you mean classification?"),
+        ("--train_split train[:99", "'train[:99' is no split"),
+        ("--eval_split train[1:2", "'train[1:2' is no split"),
+        ("--learning_rate fast", "learning_rate"),
+        ("--init_adapter nowhere", "nowhere"),
+    ],
+)
+def test_a_wrong_value_is_found_before_anything_runs(
+    here: Path, text: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dispatch("finetune", ["-m", "models/base", "-d", "rows.jsonl", *text.split(), "--max_steps", "1"]) == 2
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first.startswith("error")
+    assert words in first
+
+
 def test_what_nobody_foresaw_is_one_line_too(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ from olive_like.data.config import DataConfig
 from olive_like.marks import LocalPath, NotInKey, ScriptPath
 from olive_like.passes.base import PassConfig
 from olive_like.passes.fields import DataRef
+from olive_like.passes.tasks import TASKS
 
 Scheduler = Literal[
     "linear",
@@ -193,6 +195,10 @@ def setting_problems(config: TrainingSettings, base: Path | None = None) -> list
     found = []
     if config.train_data_config is None:
         found.append("there is nothing to train on: name a data set with `train_data_config`")
+    if config.task and config.task.lower().replace("_", "-") not in TASKS:
+        near = get_close_matches(config.task, TASKS, 1)
+        known = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(set(TASKS.values())))}"
+        found.append(f"the task {config.task!r} is not known; {known}")
     if config.bf16 and config.fp16:
         found.append("`bf16` and `fp16` are both set; leave one out")
     held_out = any(d.eval_fraction or d.eval_split for d in referenced(config)) or config.eval_data_config is not None
