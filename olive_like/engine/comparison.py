@@ -32,8 +32,8 @@ def number(entry: Any) -> float | None:
 
 def _short(name: str) -> str:
     """`perplexity-perplexity` is `perplexity`."""
-    metric, _, value = name.partition("-")
-    return metric if metric == value else name
+    half = len(name) // 2
+    return name[:half] if name[half : half + 1] == "-" and name[:half] == name[half + 1 :] else name
 
 
 def _cell(entry: Any, before: Any) -> str:

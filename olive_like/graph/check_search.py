@@ -114,11 +114,11 @@ def measured_by(workflow: Workflow) -> dict[str, bool]:
 
 def find(written: str, measured: Iterable[str]) -> str | None:
     """`accuracy` or `latency.p90` as the value is called, if it is measured."""
-    for name in measured:
-        metric, _, sub = name.partition("-")
-        if written in (name, metric, f"{metric}.{sub}"):
-            return name
-    return None
+    names = list(measured)
+    exact = [name for name in names if name in (written, written.replace(".", "-", 1))]
+    # Names may have a dash of their own (`map 50-95`): of several that begin like this the plainest is meant.
+    starting = sorted((name for name in names if name.startswith(f"{written}-")), key=lambda name: name.count("-"))
+    return next(iter([*exact, *starting]), None)
 
 
 def contradictions(constraints: Sequence[Constraint]) -> list[tuple[str, int]]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from olive_like.engine.cancel import CancelHandle
+from olive_like.engine.cancel import CancelHandle, Interrupted
 from olive_like.engine.prepare import Request, execute
 from olive_like.engine.runner import Finished
 from olive_like.errors import OliveLikeError
@@ -34,6 +34,8 @@ def run_search(
     folder = store.layout.runs.parent / "searches" / search_id(workflow)
     quiet = replace(request, output_dir=None, lock=False, locked=False, fail_fast=False)
     found = search(workflow, store, quiet, on_event, cancel, folder)
+    if found.workflow is None and found.interrupted:
+        raise Interrupted(cancel.reason)
     if found.workflow is None:
         raise _nothing(found)
     best = read(found.workflow, base_dir=workflow.base_dir).require()
@@ -65,8 +67,6 @@ def write_files(found: Search, folder: Path, base_dir: Path) -> None:
 
 
 def _nothing(found: Search) -> OliveLikeError:
-    if found.interrupted:
-        return OliveLikeError("the search was interrupted", "Run it again: what was made is kept.")
     if not found.trials:
         return OliveLikeError("the space has no point to try")
     first = found.trials[0]

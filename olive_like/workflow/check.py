@@ -280,8 +280,15 @@ class Sections:
 
         found = True
         metrics = entry.get("metrics")
+        taken: set[str] = set()
         for index, metric in enumerate(metrics if isinstance(metrics, (list, tuple)) else ()):
             where = (*loc, "metrics", index)
+            called = metric.get("name") if isinstance(metric, dict) else metric
+            if isinstance(called, str) and called in taken:
+                hint = "Values are told apart by the names of their metrics: rename one."
+                self.problems.add("OL113", f"two metrics are called {called!r}", where, hint)
+                found = False
+            taken.add(called if isinstance(called, str) else "")
             if isinstance(metric, str) and shorthand(metric) is None:
                 near = did_you_mean(metric, names()) or "docs/measure.md has them all."
                 self.problems.add("OL501", f"there is no metric {metric!r}", where, near)

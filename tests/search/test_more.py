@@ -16,6 +16,8 @@ import yaml
 
 import olive_like
 from olive_like.api import check
+from olive_like.engine.cancel import CancelHandle, Interrupted
+from olive_like.graph.check_search import find
 from olive_like.search._pruner import Pruner
 from olive_like.search.space import at, dimensions, grid
 from olive_like.workflow.moving import moved
@@ -197,6 +199,39 @@ def test_workers_stay_from_batch_to_batch(tmp_path):
     olive_like.run(flow, cache_dir=tmp_path / "cache", output_dir=tmp_path / "out", jobs=1)
     logs = list((tmp_path / "cache" / "runs").iterdir())
     assert len(logs) > 2  # several batches, and the best
+
+
+@pytest.mark.parametrize("after", [0, 12])
+def test_a_search_that_is_told_to_stop(tmp_path, after):
+    handle, done = CancelHandle(), []
+
+    def listen(event):
+        done.extend([event] if event["event"] == "done" else [])
+        if event["event"] == "started" and len(done) >= after:
+            handle.cancel("enough")
+
+    flow = {**GRID, "search_strategy": {"sampler": "random", "max_samples": 8, "seed": 1, "max_time": 600}}
+    try:
+        result = olive_like.run(
+            flow, cache_dir=tmp_path / "cache", output_dir=tmp_path / "out", on_event=listen, cancel=handle
+        )
+        ended = result.status
+    except Interrupted as stop:
+        ended = str(stop)
+    assert ended in ("interrupted", "enough")
+    again = olive_like.run(flow, cache_dir=tmp_path / "cache", output_dir=tmp_path / "out")
+    assert again.ok
+    keys = [event["key"] for event in events_of(tmp_path / "cache", "done")]
+    assert len(keys) == len(set(keys))
+
+
+def test_names_with_dashes_are_found():
+    measured = ["map 50-95", "latency-cpu-avg", "latency-avg", "latency-p90"]
+    assert find("latency", measured) == "latency-avg"
+    assert find("latency.p90", measured) == "latency-p90"
+    assert find("latency-cpu", measured) == "latency-cpu-avg"
+    assert find("map 50-95", measured) == "map 50-95"
+    assert find("map", measured) is None
 
 
 def test_a_search_within_a_running_loop(tmp_path):
