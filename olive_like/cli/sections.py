@@ -9,7 +9,6 @@ from typing import Any
 
 from olive_like.cli.flags import listed, pairs, required
 from olive_like.errors import WorkflowError
-from olive_like.workflow.models import can_only_be_local
 
 _DATA = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".arrow", ".txt")
 _PROVIDERS = {
@@ -26,6 +25,8 @@ def input_model(args: argparse.Namespace) -> dict[str, Any]:
     if script:
         return _given(type="PyTorchModel", model_path=name, model_script=script, script_dir=args.script_dir,
                       task=args.task)  # fmt: skip
+    from olive_like.workflow.models import can_only_be_local  # brings pydantic, which --help does without
+
     name = required(name, "--model-name-or-path")
     if can_only_be_local(name) and not Path(name).expanduser().exists():
         raise WorkflowError(f"there is no model {name}", "Name a local folder or file, or a model on the hub.")
