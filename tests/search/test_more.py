@@ -17,6 +17,7 @@ import yaml
 import olive_like
 from olive_like.api import check
 from olive_like.engine.cancel import CancelHandle, Interrupted
+from olive_like.engine.worker_handle import WorkerHandle
 from olive_like.graph.check_search import find
 from olive_like.search._pruner import Pruner
 from olive_like.search.space import at, dimensions, grid
@@ -194,11 +195,19 @@ def test_a_stopped_training_is_a_pruned_candidate(tmp_path, monkeypatch):
         assert "stopped at step 1 of 2" in result.search["trials"][1]["why"][0]
 
 
-def test_workers_stay_from_batch_to_batch(tmp_path):
+def test_workers_stay_from_batch_to_batch(tmp_path, monkeypatch):
+    begun, start = [], WorkerHandle.start
+
+    async def counted(self, log):
+        begun.append(log)
+        await start(self, log)
+
+    monkeypatch.setattr(WorkerHandle, "start", counted)
     flow = {**GRID, "search_strategy": {"sampler": "tpe", "max_samples": 6, "seed": 1}}
     olive_like.run(flow, cache_dir=tmp_path / "cache", output_dir=tmp_path / "out", jobs=1)
     logs = list((tmp_path / "cache" / "runs").iterdir())
     assert len(logs) > 2  # several batches, and the best
+    assert len(begun) == 1
 
 
 @pytest.mark.parametrize("after", [0, 12])
