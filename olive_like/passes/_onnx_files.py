@@ -231,6 +231,20 @@ def _beside_graphs(source: OnnxModel) -> list[Path]:
     return sorted({path for pattern in SIDE_FILES for path in source.path.glob(pattern)})
 
 
+def _check_adapters(before: onnx.ModelProto, after: onnx.ModelProto) -> None:
+    """Adapters beside a graph are worth nothing once it has taken their inputs' defaults for constants."""
+    old, new = (
+        {value.name: value.type.tensor_type.elem_type for value in model.graph.input if ".lora_" in value.name}
+        for model in (before, after)
+    )
+    if old != new:
+        raise PassError(
+            "this pass does away with the inputs of the model's adapters, or with their type",
+            "MultiAdapterConversion has `torch_dtype`; behind it, only quantisers of weights and passes that leave "
+            "inputs alone.",
+        )
+
+
 def finish(context: Context, source: OnnxModel, attributes: Mapping[str, Any] | None = None) -> OnnxModel:
     """The artifact that stands in `context.output`: checked, its inputs and outputs described anew.
 
@@ -244,6 +258,8 @@ def finish(context: Context, source: OnnxModel, attributes: Mapping[str, Any] | 
     for name, path in components(result).items():
         header = load_proto(path)
         check(header, path)
+        if source.attributes.get("adapters"):
+            _check_adapters(load_proto(source), header)
         described[name] = describe_io(header)
     merged["io"] = described.get("model") or described
     return replace(result, attributes=merged)

@@ -151,6 +151,10 @@ def test_a_quantised_base_keeps_its_adapters(llama: HfModel, tmp_path: Path) -> 
         assert small.file.stat().st_size < made.file.stat().st_size
         got = logits_of_onnx(small, "plain", ids) - logits_of_onnx(small, None, ids)
         assert np.corrcoef(got.ravel(), change.ravel())[0, 1] > 0.98, name
+    for name in ("OnnxScriptFusion", "OnnxFloatToFloat16"):
+        cls = load(name)
+        with pytest.raises(PassError, match="does away with the inputs of the model's adapters"):
+            cls().run(made, cls.Config(), context(tmp_path / name))
 
 
 def test_the_base_and_folders(tmp_path: Path) -> None:
