@@ -33,6 +33,8 @@ def dispatch(name: str, arguments: list[str]) -> int:
         if args.debug:
             raise
         _report(error)
+        if getattr(args, "json", False):
+            _report_json(error)
         return error.exit_code
     except KeyboardInterrupt:
         if args.debug:
@@ -63,6 +65,21 @@ def _nearest(name: str) -> str:
 
     near = get_close_matches(name, COMMANDS, 1)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def _report_json(error: OliveLikeError) -> None:
+    """The same for who asked for one document: on standard output, in place of the command's own."""
+    import json
+
+    from olive_like.redact import Redactor
+
+    document = {
+        "ok": False,
+        "status": "failed",
+        "error": {"message": error.message, "hint": error.hint},
+        "diagnostics": [diagnostic.to_json() for diagnostic in error.diagnostics],
+    }
+    print(json.dumps(Redactor().data(document), ensure_ascii=False))
 
 
 def _report(error: OliveLikeError) -> None:

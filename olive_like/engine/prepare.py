@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,15 +90,19 @@ def execute(
     )
     for text in warnings:
         log.emit("warning", text=text)
+    if lock is not None:
+        order.before_delivery = partial(_hold_to, lock, execution)
     finished = carry_out(execution, order, cancel or CancelHandle())
-    if finished.status == "ok":
-        if lock is not None:
-            from olive_like.graph import lock as lock_file
-
-            lock_file.check_outputs(digests(execution), lock)
-        if request.lock:
-            _write_lock(workflow, execution)
+    if finished.status == "ok" and request.lock:
+        _write_lock(workflow, execution)
     return finished
+
+
+def _hold_to(lock: Mapping[str, Any], execution: Execution) -> None:
+    """Refuse results other than the locked ones."""
+    from olive_like.graph import lock as lock_file
+
+    lock_file.check_outputs(digests(execution), lock)
 
 
 def digests(execution: Execution) -> dict[str, str]:

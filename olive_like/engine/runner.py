@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +34,7 @@ class Order:
     seed: int = 0
     in_process: bool = False
     warm: Warm | None = None  # workers that are there already, and stay
+    before_delivery: Callable[[], None] | None = None  # raises where what was made must not be handed out
 
 
 @dataclass
@@ -59,8 +60,10 @@ def carry_out(execution: Execution, order: Order, cancel: CancelHandle) -> Finis
     try:
         _make(execution, order, cancel)
         cancel.check()
-        _deliver(execution, order, cancel, finished)
         made = all(state.good for state in execution.states.values())
+        if made and order.before_delivery is not None:
+            order.before_delivery()
+        _deliver(execution, order, cancel, finished)
         finished.verdicts = verdicts(execution) if made else []
         for node, verdict in finished.verdicts:
             log.emit("goal", node, met=verdict.met, text=verdict.text)

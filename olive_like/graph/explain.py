@@ -9,6 +9,8 @@ from olive_like.errors import WorkflowError
 from olive_like.graph.plan import Plan, PlanNode, Status
 from olive_like.graph.reasons import Why
 
+_MOST = 20  # reasons of passes above that are written out
+
 
 def explain(plan: Plan, name: str) -> str:
     """What happens to one node of a plan, and why."""
@@ -25,7 +27,10 @@ def explain(plan: Plan, name: str) -> str:
     roots = _roots(plan, node)
     if roots:
         lines.append("  upstream:")
-        lines += [f"    - {root.node.name}: {reason}" for root in roots for reason in root.reasons]
+        said = [f"    - {root.node.name}: {reason}" for root in roots for reason in root.reasons]
+        lines += said[:_MOST]
+        if len(said) > _MOST:
+            lines.append(f"    (and {len(said) - _MOST} more)")
     return "\n".join([first, *lines])
 
 

@@ -98,3 +98,11 @@ def test_reasons_have_no_secret_and_name_no_change_of_one(bench: Bench, monkeypa
     planned = plan(flow, overrides=["passes.a.bytes=7"])
     assert [reason.field for reason in planned.nodes["a"].reasons] == ["bytes"]
     assert TOKEN not in json.dumps(planned.to_json())
+
+
+def test_an_output_other_than_the_locked_one_is_not_delivered(bench: Bench, tmp_path: Path) -> None:
+    file = bench.file({"a": {"type": "Null", "nondeterministic": True}})
+    assert run(file, lock=True).ok
+    with pytest.raises(LockDrift, match="a: output"):
+        run(file, locked=True, cache_dir=tmp_path / "other", output_dir=tmp_path / "elsewhere")
+    assert not (tmp_path / "elsewhere" / "a").exists()
