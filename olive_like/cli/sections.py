@@ -30,6 +30,13 @@ def input_model(args: argparse.Namespace) -> dict[str, Any]:
     name = required(name, "--model-name-or-path")
     if can_only_be_local(name) and not Path(name).expanduser().exists():
         raise WorkflowError(f"there is no model {name}", "Name a local folder or file, or a model on the hub.")
+    adapter = getattr(args, "adapter_path", None)
+    if (tuned := Path(name) / "model" / "config.json").is_file() and not (Path(name) / "config.json").exists():
+        # What `finetune` wrote, named as a whole: the model, and the adapter beside it.
+        beside = Path(name) / "adapter"
+        if hasattr(args, "adapter_path") and (beside / "adapter_config.json").is_file():
+            adapter = adapter or str(beside)
+        name = str(tuned.parent)
     if args.test:
         from olive_like.cli import test_model
 
@@ -40,7 +47,7 @@ def input_model(args: argparse.Namespace) -> dict[str, Any]:
         type="HfModel",
         model_path=name,
         task=args.task,
-        adapter_path=getattr(args, "adapter_path", None),
+        adapter_path=adapter,
         load_kwargs={"trust_remote_code": True} if args.trust_remote_code else None,
     )
 

@@ -97,6 +97,15 @@ def test_switches_may_be_followed_by_false(here: Path) -> None:
     assert "load_kwargs" not in made("finetune", "-m meta/llama -d rows.jsonl --trust_remote_code false")["input_model"]
 
 
+def test_what_finetune_wrote_may_be_named_as_a_whole(here: Path) -> None:
+    (here / "ft").mkdir()
+    (here / "models/base").rename(here / "ft/model")
+    (here / "adapters/b").rename(here / "ft/adapter")
+    whole = made("auto-opt", "-m ft")["input_model"]
+    assert whole == made("auto-opt", "-m ft/model -a ft/adapter")["input_model"]
+    assert "adapter_path" not in made("generate-adapter", "-m ft -a ft")["input_model"]
+
+
 def test_dashes_and_underscores(here: Path) -> None:
     one = made("finetune", "--model_name_or_path meta/llama --data_name rows.jsonl --learning_rate 1e-5 --lora_r 4")
     other = made("finetune", "--model-name-or-path meta/llama --data-name rows.jsonl --learning-rate=1e-5 --lora-r=4")
