@@ -44,6 +44,12 @@ docs: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	$(BIN)/mkdocs build --quiet
 
+# Prints what start-up, store and runner cost, beside their bars; alone on the machine
+bench: setup
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/store.py
+	$(BIN)/python benchmarks/runner.py
+
 clean:
 	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache
 
