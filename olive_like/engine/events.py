@@ -128,5 +128,7 @@ def safe_name(node: str) -> str:
 
 
 def new_run_id() -> str:
-    """Sorts by time, and two runs of the same second differ."""
-    return time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + "-" + os.urandom(3).hex()
+    """Sorts by time, to a quarter of a millisecond, and two runs of the same moment differ."""
+    now = time.time()
+    part = f"{int(now % 1 * 0x1000):03x}"
+    return time.strftime("%Y%m%d-%H%M%S", time.gmtime(now)) + "-" + part + os.urandom(2).hex()[:3]
