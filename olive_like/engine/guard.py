@@ -25,6 +25,12 @@ def follow_parent(engine: int) -> None:
         os._exit(1)
 
 
+def lead_group() -> None:
+    """Leave the group of a launcher that keeps all its ranks in one: a guard ends the whole of its worker's group."""
+    if os.getpgid(0) != os.getpid():
+        os.setpgid(0, 0)
+
+
 def start_guard(engine: int) -> int | None:
     """Fork the guard of this process's group; None where the kernel has no pidfd or the engine (0) is elsewhere."""
     if not hasattr(os, "pidfd_open") or os.getpgid(0) != os.getpid():

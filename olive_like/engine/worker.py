@@ -37,6 +37,8 @@ def main(arguments: list[str]) -> int:
 
     if not launched:
         guard.follow_parent(engine)
+    elif engine:
+        guard.lead_group()
     guard.start_guard(engine)
     from olive_like.engine.channel import Channel
 
