@@ -43,9 +43,15 @@ def environment(launch: Launch, devices: Sequence[str], base: Mapping[str, str] 
         merged.setdefault(name, threads)
     gpus = [device.partition(":")[2] for device in devices if device.startswith("cuda:")]
     if gpus:
-        merged["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+        merged["CUDA_VISIBLE_DEVICES"] = ",".join(_among_visible(gpus, merged.get("CUDA_VISIBLE_DEVICES")))
     merged.update({name: _filled(value) for name, value in launch.env.items()})
     return merged
+
+
+def _among_visible(gpus: Sequence[str], visible: str | None) -> list[str]:
+    """Our numbers count the GPUs that we may see: the names of these for who starts anew."""
+    names = [name.strip() for name in visible.split(",") if name.strip()] if visible else []
+    return [names[int(gpu)] if gpu.isdigit() and int(gpu) < len(names) else gpu for gpu in gpus]
 
 
 def start(

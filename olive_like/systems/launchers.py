@@ -87,12 +87,12 @@ def torchrun_by_pdsh(ranks: Ranks) -> tuple[str, ...]:
 
 
 def deepspeed(ranks: Ranks) -> tuple[str, ...]:
-    """DeepSpeed's launcher on this machine."""
-    where = f"--include=localhost:{','.join(map(str, ranks.gpus))}" if ranks.gpus else f"--num_gpus={ranks.count}"
+    """DeepSpeed's launcher on this machine. Of GPUs it takes those that CUDA_VISIBLE_DEVICES names, unless told."""
+    where = () if ranks.gpus else (f"--num_gpus={ranks.count}",)
     return (
         *_python("deepspeed.launcher.runner"),
         "--hostfile=none",  # or it would take /job/hostfile where a cluster has one
-        where,
+        *where,
         f"--master_port={ranks.at}",
         *ranks.extra,
         "--no_local_rank",

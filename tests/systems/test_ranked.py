@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from olive_like.canonical import digest
 from olive_like.engine.numbering import adopt
+from olive_like.engine.process import environment
 from olive_like.graph.keys import static_part
 from olive_like.graph.model import Node
 from olive_like.passes.finetune.adapters import LoRA
@@ -69,7 +70,7 @@ ONE_MACHINE: list[tuple[dict[str, Any], Machine, list[str]]] = [
     ),
     (
         {"type": "deepspeed", "devices": [2, 3]}, BOX,
-        [*PYTHON, "deepspeed.launcher.runner", "--hostfile=none", "--include=localhost:2,3", "--master_port={port}",
+        [*PYTHON, "deepspeed.launcher.runner", "--hostfile=none", "--master_port={port}",
          "--no_local_rank", "--module"],
     ),
     (
@@ -339,3 +340,17 @@ def test_a_rank_knows_its_number_whoever_started_it(env: dict[str, str], numbers
     env = dict(env)
     assert adopt(env) == numbers
     assert env.get("LOCAL_RANK") == local
+
+
+@pytest.mark.parametrize(
+    ("visible", "devices", "seen"),
+    [
+        (None, ["cuda:2", "cuda:3"], "2,3"),
+        ("4,5,6,7", ["cuda:1", "cuda:3"], "5,7"),
+        ("GPU-a,GPU-b", ["cuda:1"], "GPU-b"),
+        ("4,5", ["cpu"], "4,5"),
+    ],
+)
+def test_numbers_of_gpus_count_those_that_may_be_seen(visible: str | None, devices: list[str], seen: str) -> None:
+    base = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    assert environment(Launch(), devices, base)["CUDA_VISIBLE_DEVICES"] == seen
