@@ -65,9 +65,9 @@ def main() -> None:
                 times[name].append(wall(command))
         base = statistics.median(times["python -c pass"])
         for name, taken in times.items():
-            bar = f"  (bar {BARS[name]} ×)" if name in BARS else ""
+            bar = f"  (bar {BARS[name]} x)" if name in BARS else ""
             middle = statistics.median(taken)
-            print(f"{name:16} {1e3 * middle:7.1f} ms  {middle / base:5.1f} ×{bar}")
+            print(f"{name:16} {1e3 * middle:7.1f} ms  {middle / base:5.1f} x{bar}")
         large = {}
         for size in (5000, 10000):
             large[size] = min(wall([*OLIVE, "plan", str(files[size]), "--json", *cache]) for _ in range(3))
