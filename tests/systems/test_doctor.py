@@ -29,7 +29,10 @@ def test_one_document_with_everything(tmp_path: Path, capsys: pytest.CaptureFixt
     assert found["systems"]["local"] == {"works": True, "troubles": []}
 
 
-def test_a_person_reads_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_person_reads_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     assert main(["doctor", "--cache-dir", str(tmp_path)]) == 0
     text = capsys.readouterr().out
     for word in ("processor", "memory", "gpu", "libraries", "not asked", str(tmp_path), "system local"):
