@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import reduce
 from operator import or_
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Discriminator
 
@@ -28,4 +28,7 @@ def _proper_name(value: Any) -> Any:
     return value
 
 
-Surgery = Annotated[reduce(or_, SURGEONS.values()), Discriminator("surgeon"), BeforeValidator(_proper_name)]  # type: ignore[arg-type]
+if TYPE_CHECKING:
+    Surgery = Any  # the union of all surgeons' settings, which only a running Python can put together
+else:
+    Surgery = Annotated[reduce(or_, SURGEONS.values()), Discriminator("surgeon"), BeforeValidator(_proper_name)]
