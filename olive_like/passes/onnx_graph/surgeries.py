@@ -19,7 +19,7 @@ class GraphSurgeries(OnnxPass):
     traits = ()
 
     class Config(OnnxPassConfig):
-        surgeries: list[Surgery] = Field(  # type: ignore[valid-type]  # a union put together from a table
+        surgeries: list[Surgery] = Field(  # a union put together from a table
             min_length=1, description="What to do, in order: `{surgeon: NAME, …}`."
         )
         remove_duplicate_initializers: bool = Field(True, description="Merge equal weights at the end.")
