@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 
 from olive_like.artifacts import Adapter, Artifact, HfModel
 from olive_like.errors import PassError
+from olive_like.passes.base import Context
 from olive_like.passes.tasks import AUTO_CLASSES, normal, read_config, task_of
 from olive_like.passes.weights import check_folder, read_folder
 
@@ -114,6 +115,28 @@ def load_model(
     if isinstance(artifact, Adapter):
         model = attach_adapter(model, artifact.path)
     return model.to(device).eval() if not getattr(model, "is_loaded_in_4bit", False) else model.eval()
+
+
+def shared_model(artifact: Artifact, task: str | None, context: Context) -> Any:
+    """The model as it is stored, from the worker's memory where an earlier pass has left it. Only to be read."""
+    task = task_for(artifact, task)
+    if artifact.digest is None:
+        return load_model(artifact, task, device=context.device)
+    name = _shared_name(artifact.digest, task, context.device)
+    return context.loaded(name, lambda: load_model(artifact, task, device=context.device))
+
+
+def share_model(model: Any, task: str, context: Context) -> None:
+    """Leave a model that was just written to the output in memory, for passes that read it next.
+
+    Only where it equals what loading would give: a cast to fewer bits casts tables that loading keeps whole.
+    """
+    if next(model.parameters()).dtype == torch.float32 and context.device == "cpu":
+        context.keep(_shared_name(str(context.output), task, context.device), model.eval())
+
+
+def _shared_name(identity: str, task: str, device: str) -> str:
+    return f"model as stored, {task}, {device}: {identity}"
 
 
 def attach_adapter(model: PreTrainedModel, folder: Path, trainable: bool = False, name: str = "default") -> Any:

@@ -8,7 +8,15 @@ import torch
 
 from olive_like.artifacts import Adapter, HfModel
 from olive_like.errors import PassError
-from olive_like.passes._models import load_config, load_model, load_tokenizer, task_for, tokenizer_folder, torch_dtype
+from olive_like.passes._models import (
+    load_config,
+    load_model,
+    load_tokenizer,
+    share_model,
+    task_for,
+    tokenizer_folder,
+    torch_dtype,
+)
 from olive_like.passes.base import Context
 
 
@@ -38,6 +46,7 @@ def merge(adapter: Adapter, dtype: str, context: Context) -> HfModel:
     merged.save_pretrained(context.output, safe_serialization=True)
     if tokenizer_folder(adapter) is not None:
         load_tokenizer(adapter).save_pretrained(context.output)
+    share_model(merged, task, context)
     kept: dict[str, Any] = {"task": task}
     if adapter.base.load_kwargs:
         kept["load_kwargs"] = adapter.base.load_kwargs

@@ -99,12 +99,12 @@ class TorchRuntime:
     def __init__(self, model: HfModel | Adapter, context: Context, task: str | None) -> None:
         import torch
 
-        from olive_like.passes._models import load_model
+        from olive_like.passes._models import shared_model
 
         self._torch = torch
         torch.set_num_threads(context.threads)
         self._device = context.device
-        self._model = load_model(model, task, device=context.device)
+        self._model = shared_model(model, task, context)
         self._names = set(inspect.signature(getattr(self._model, "forward")).parameters)  # noqa: B009
         inner = getattr(self._model, "base_model", self._model) if isinstance(model, Adapter) else self._model
         if isinstance(model, Adapter):  # peft's own forward takes anything
