@@ -59,18 +59,6 @@ def compare(old: Path, new: Path) -> Difference:
     return Difference(old.name, new.name, tuple(node for node in nodes if not node.same))
 
 
-def find_run(runs: Path, name: str) -> Path:
-    """The folder of the run whose id begins with a text."""
-    found = sorted(path for path in runs.glob("*") if path.name.startswith(name)) if name else []
-    if len(found) == 1:
-        return found[0]
-    exact = [path for path in found if path.name == name]
-    if exact:
-        return exact[0]
-    what = f"several runs begin with {name!r}" if found else f"there is no run {name!r}"
-    raise WorkflowError(what, "`olive-like runs` lists them.")
-
-
 def _keys(run: Path) -> dict[str, Any]:
     try:
         document: dict[str, Any] = json.loads((run / "keys.json").read_text(encoding="utf-8"))
