@@ -59,9 +59,12 @@ def classifier(tmp_path_factory):
 
 
 @pytest.mark.heavy
-@pytest.mark.xdist_group("ready-made")
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", READY)
+@pytest.mark.parametrize(
+    # Two groups, so that both processes of tests have one, each with a cache that its workflows share.
+    "name",
+    [pytest.param(name, marks=pytest.mark.xdist_group(f"ready-made {i % 2}")) for i, name in enumerate(READY)],
+)
 def test_it_runs(name, cache, tmp_path, request):
     more = []
     if name in NEEDS_A_CLASSIFIER:
