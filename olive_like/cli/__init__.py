@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
 
         # Importing makes a hundred thousand objects that stay: looking through them again and again
         # for garbage is a tenth of the time that `check` takes.
-        gc.set_threshold(50_000, 20, 20)
+        gc.set_threshold(1_000_000, 20, 20)
         for stream in (sys.stdout, sys.stderr):  # a terminal without UTF-8 gets "?" for a "→", not a traceback
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")
