@@ -235,3 +235,16 @@ def test_the_whole_package_of_a_pass_from_outside_is_in_its_key(planned, store, 
 def test_a_pass_from_outside_that_cannot_be_loaded_is_named_with_its_package(planned, plugin, name):
     with pytest.raises(OliveLikeError, match=f"the pass {name} of the package worked-elsewhere cannot be loaded"):
         planned(f"passes: {{a: {{type: {name}}}}}\n")
+
+
+def test_one_byte_of_a_users_script_moves_the_key_and_is_named(planned, store, data_flow):
+    (data_flow / "loss.py").write_text("def loss(outputs, labels):\n    return outputs.loss\n")
+    flow = DATA_FLOW.replace("r: 4", "r: 4, loss: loss.py:loss")
+    before = planned(flow)
+    pretend_run(before, store)
+    (data_flow / "loss.py").write_text("def loss(outputs, labels):\n    return outputs.loss \n")
+    after = planned(flow)
+    assert after.nodes["lora"].key != before.nodes["lora"].key
+    assert after.nodes["lora.train_data"].key == before.nodes["lora.train_data"].key
+    assert "loss.script" in explain(after, "lora")
+    assert [str(data_flow / "loss.py")] == after.nodes["lora"].to_json()["executes"]
