@@ -63,7 +63,7 @@ def carry_out(execution: Execution, order: Order, cancel: CancelHandle) -> Finis
         made = all(state.good for state in execution.states.values())
         if made and order.before_delivery is not None:
             order.before_delivery()
-        _deliver(execution, order, cancel, finished)
+        _deliver(execution, order, cancel, finished, made)
         finished.verdicts = verdicts(execution) if made else []
         for node, verdict in finished.verdicts:
             log.emit("goal", node, met=verdict.met, text=verdict.text)
@@ -131,10 +131,13 @@ def _work(execution: Execution, order: Order, cancel: CancelHandle) -> None:
     run_scheduler(execution, order.launches, order.limits, cancel, order.warm)
 
 
-def _deliver(execution: Execution, order: Order, cancel: CancelHandle, finished: Finished) -> None:
-    """Put every output into its folder; one that cannot be put there keeps no other from its own."""
+def _deliver(execution: Execution, order: Order, cancel: CancelHandle, finished: Finished, made: bool) -> None:
+    """Put every output into its folder; one that cannot be put there keeps no other from its own.
+
+    The input model goes beside results, never in their stead: what has failed leaves nothing that looks like one.
+    """
     for name, node in execution.plan.graph.outputs.items():
-        if name not in order.targets or not (node == SOURCE or execution.states[node].good):
+        if name not in order.targets or not (made if node == SOURCE else execution.states[node].good):
             continue
         cancel.check()
         artifact = execution.plan.source if node == SOURCE else execution.states[node].artifact

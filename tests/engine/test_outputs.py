@@ -212,6 +212,19 @@ def test_an_output_that_cannot_be_delivered_fails_the_run_and_no_other_output(be
     assert {item.status for item in again.passes.values()} == {"hit"}
 
 
+def test_the_input_model_is_handed_out_beside_results_and_not_in_their_stead(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base/config.json").write_text("{}")
+    flow = {
+        "input_model": {"type": "HfModel", "model_path": str(tmp_path / "base")},
+        "outputs": {"made": "a", "base": "input_model"},
+    }
+    failed = bench.run({"a": {"type": "Null", "fail": True}}, flow)
+    assert failed.status == "failed"
+    assert not bench.out.exists() or os.listdir(bench.out) == []
+    assert set(bench.run({"a": {"type": "Null"}}, flow).outputs) == {"made", "base"}
+
+
 def test_gc_leaves_what_an_output_refers_to(bench: Bench) -> None:
     from olive_like.store import Store
 
