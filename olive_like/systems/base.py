@@ -22,6 +22,12 @@ class Machine:
     cores: int
     memory: int  # bytes that this process may use
     gpus: tuple[str, ...] = ()  # names
+    most_threads: int | None = None  # that a process is to have, whatever the cores
+
+    def threads(self, side_by_side: int) -> int:
+        """Threads for each of so many processes."""
+        share = max(1, self.cores // side_by_side)
+        return min(share, self.most_threads) if self.most_threads else share
 
 
 @dataclass(frozen=True)

@@ -35,18 +35,19 @@ class Cuda(Local):
         slots = max(1, len(gpus) // each)
         slots = min(slots, jobs or slots, config.slots if "slots" in config.model_fields_set else slots)
         devices = tuple(f"cuda:{number}" for number in gpus[: slots * each])
-        cores = max(1, machine.cores // slots)
         options = options_of(config)
         return Launch(
             command=launchers.torchrun(Ranks(each, gpus)),
             env={"PYTHONSAFEPATH": "1"},
             ranks=each,
             devices=devices,
-            threads=config.threads or max(1, cores // each),
+            threads=config.threads or machine.threads(slots * each),
             slots=slots,
             options=options,
             warm=False,
-            single=Launch(devices=devices, threads=config.threads or cores, slots=slots, options=options),
+            single=Launch(
+                devices=devices, threads=config.threads or machine.threads(slots), slots=slots, options=options
+            ),
         )
 
     @classmethod

@@ -51,7 +51,7 @@ class Local(System):
             1, ge=1, description="Passes that may run side by side; they share the cores."
         )
         threads: Annotated[int | None, NotInKey()] = Field(
-            None, ge=1, description="Threads of each pass; default: its share of the cores."
+            None, ge=1, description="Threads of each pass; default: its share of the cores, at most OMP_NUM_THREADS."
         )
         memory: Annotated[Bytes | None, NotInKey()] = Field(
             None, description="Memory that passes may use together, `16GB` say; default: what the machine has."
@@ -81,7 +81,7 @@ class Local(System):
     def launch(cls, config: Any, machine: Machine, jobs: int | None = None) -> Launch:
         devices = device_names(cls.kind(config, machine), config, machine)
         slots = jobs or (config.slots if "slots" in config.model_fields_set else len(devices))
-        threads = config.threads or max(1, machine.cores // slots)
+        threads = config.threads or machine.threads(slots)
         return Launch(devices=devices, threads=threads, slots=slots, options=options_of(config))
 
     @classmethod

@@ -16,7 +16,7 @@ _DEVICES = Path("/dev")
 @cache
 def this_machine() -> Machine:
     """Cores and memory that this process may use (containers' limits included), and the GPUs it can see."""
-    return Machine(cores=cores(), memory=memory(), gpus=gpus())
+    return Machine(cores=cores(), memory=memory(), gpus=gpus(), most_threads=most_threads())
 
 
 def cores() -> int:
@@ -24,6 +24,12 @@ def cores() -> int:
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _cpu_quota()
     return max(1, min(allowed, int(quota)) if quota is not None else allowed)
+
+
+def most_threads() -> int | None:
+    """What OMP_NUM_THREADS allows: two threads where one was meant wait for each other on a busy machine."""
+    outermost = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(outermost) if outermost.isdigit() and int(outermost) else None
 
 
 def memory() -> int:

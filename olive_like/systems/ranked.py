@@ -93,14 +93,14 @@ class Ranked(Local):
             env=own,
             ranks=ranks.count,
             devices=tuple(f"cuda:{number}" for number in ranks.gpus) or devices,
-            threads=config.threads or max(1, machine.cores // ranks.each),
+            threads=config.threads or machine.threads(ranks.each),
             options={**options, **cls.training(config, machine)},
             hosts=tuple(ranks.hosts or ("?",) * ranks.nodes) if ranks.elsewhere else (),
             warm=False,
             single=Launch(
                 env=dict(config.environment_variables),
                 devices=devices,
-                threads=config.threads or machine.cores,
+                threads=config.threads or machine.threads(1),
                 options=options,
             ),
         )

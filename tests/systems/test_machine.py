@@ -108,6 +108,17 @@ def test_slots_share_the_cores():
     assert Local.launch(Local.Config(threads=3), HERE).threads == 3
 
 
+def test_who_asked_for_fewer_threads_gets_no_more(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3,2")
+    here = Machine(cores=8, memory=8 << 30, most_threads=machine.most_threads())
+    assert Local.launch(Local.Config(), here).threads == 3
+    assert Local.launch(Local.Config(slots=4), here).threads == 2
+    assert Local.launch(Local.Config(threads=8), here).threads == 8
+    for said in ("", "0", "many"):
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+        assert machine.most_threads() is None
+
+
 def test_more_memory_than_there_is():
     assert Local.troubles(Local.Config(memory="4GB"), HERE) == []
     (trouble,) = Local.troubles(Local.Config(memory="16GB"), HERE)

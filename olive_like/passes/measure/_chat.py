@@ -91,4 +91,4 @@ def _story(folder: Path) -> dict[str, Any]:
 def _threads() -> int:
     from olive_like.systems.machine import this_machine
 
-    return this_machine().cores
+    return this_machine().threads(1)
