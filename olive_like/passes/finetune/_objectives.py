@@ -86,6 +86,11 @@ class PackedLanguage(Objective):
         }
 
     def loss(self, model: Any, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        logits, targets, _ = self.learnt(model, batch)
+        return self._sum(logits, targets), {}
+
+    def learnt(self, model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Logits where something is learnt, what is learnt there, and where that is."""
         keep = batch["targets"] != IGNORED
         logits = model(
             input_ids=batch["input_ids"],
@@ -94,7 +99,7 @@ class PackedLanguage(Objective):
             logits_to_keep=keep,
             document_lengths=batch["lengths"],
         ).logits
-        return self._sum(logits.view(-1, logits.shape[-1]), batch["targets"][keep]), {}
+        return logits.view(-1, logits.shape[-1]), batch["targets"][keep], keep
 
     def items(self, batch: Batch) -> int:
         return int((batch["targets"] != IGNORED).sum())

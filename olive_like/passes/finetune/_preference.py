@@ -23,7 +23,8 @@ class Preferences(Objective):
 
     def __init__(self, packed: bool, beta: float, loss_type: str, smoothing_of_pairs: float, **settings: Any) -> None:
         super().__init__(**settings)
-        self.language = PackedLanguage(**settings) if packed else PaddedLanguage(**settings)
+        self.packed_language = PackedLanguage(**settings) if packed else None
+        self.language = self.packed_language or PaddedLanguage(**settings)
         self.padded = not packed
         self.beta, self.loss_type, self.smoothing_of_pairs = beta, loss_type, smoothing_of_pairs
 
@@ -52,22 +53,15 @@ class Preferences(Objective):
 
     def log_probabilities(self, model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Of every text the sum over its answer, and how many tokens that has."""
-        if self.padded:
+        if self.packed_language is None:
             logits = model(
                 input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
             ).logits[:, :-1]
             targets = batch["labels"][:, 1:]
             each = -F.cross_entropy(logits.float().transpose(1, 2), targets, reduction="none", ignore_index=IGNORED)
             return each.sum(1), (targets != IGNORED).sum(1)
-        keep = batch["targets"] != IGNORED
-        logits = model(
-            input_ids=batch["input_ids"],
-            position_ids=batch["position_ids"],
-            use_cache=False,
-            logits_to_keep=keep,
-            document_lengths=batch["lengths"],
-        ).logits
-        each = -F.cross_entropy(logits.view(-1, logits.shape[-1]).float(), batch["targets"][keep], reduction="none")
+        logits, targets, keep = self.packed_language.learnt(model, batch)
+        each = -F.cross_entropy(logits.float(), targets, reduction="none")
         lengths = torch.tensor(batch["lengths"], device=keep.device)
         owner = torch.repeat_interleave(torch.arange(len(lengths), device=keep.device), lengths)[keep[0]]
         zero = torch.zeros(len(lengths), device=keep.device)
