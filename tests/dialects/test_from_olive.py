@@ -27,7 +27,7 @@ def test_what_a_pass_is_said_to_be_is_what_it_is(page: str) -> None:
     rows = {line.split(" | ")[0].strip("|` "): line for line in page.splitlines() if line.startswith("| `")}
     assert "| yes |" in rows["Gptq"]
     assert "| no | OnnxConversion does something near." in rows["OpenVINOConversion"]
-    assert "declared" in rows["SparseGPT"]
+    assert "declared" in rows["SliceGPT"]
 
 
 def test_the_committed_page_is_there() -> None:

@@ -75,8 +75,9 @@ class _Work:
             low_high = clipped_range(weight, curvatures[name], spec) if self._clips(name) else None
             scale, zero = minmax(grouped(weight, spec.group_size), spec) if low_high is None else low_high
             layer = round_to(weight, scale, zero, spec)
-            done[name] = (layer, measure(weight, layer, curvatures[name]))
-            module.weight.copy_(layer.dense())
+            rounded = layer.dense()
+            done[name] = (layer, measure(weight, rounded, curvatures[name]))
+            module.weight.copy_(rounded)
         store_as_written(block, self.skeleton, blocks, index, changed - set(done))
         return result(blocks, block, index, self.skeleton, done, changed)
 

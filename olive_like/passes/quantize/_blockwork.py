@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,23 @@ from olive_like.passes.quantize._skeleton import Skeleton
 from olive_like.passes.quantize._stream import BlockResult, Blocks
 
 Done = dict[str, tuple[Quantized, dict[str, float]]]
+
+
+def moments_of(
+    blocks: Blocks, block: nn.Module, index: int, names: list[str]
+) -> Iterator[tuple[tuple[str, ...], torch.Tensor]]:
+    """Layers that share an input, and the second moments of that input over the calibration text."""
+    moments: dict[tuple[str, ...], Curvature] = {}
+
+    def seen(group: tuple[str, ...], rows: torch.Tensor) -> None:
+        if group not in moments:
+            moments[group] = Curvature(rows.shape[1], blocks.device)
+        moments[group].add(rows)
+
+    if names:
+        blocks.watch(block, index, names, seen)
+    for group in list(moments):
+        yield group, moments.pop(group).mean()
 
 
 @dataclass

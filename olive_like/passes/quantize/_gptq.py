@@ -14,7 +14,7 @@ from torch import nn
 from olive_like.artifacts import HfModel
 from olive_like.errors import PassError
 from olive_like.passes.base import Context
-from olive_like.passes.quantize._blockwork import Done, result
+from olive_like.passes.quantize._blockwork import Done, moments_of, result
 from olive_like.passes.quantize._calibrate import calibration_tokens
 from olive_like.passes.quantize._finish import finish
 from olive_like.passes.quantize._gptq_solve import Curvature, solve
@@ -148,16 +148,8 @@ class _Work:
         mine = {n.removeprefix(prefix): t for n, t in self.targets.items() if n.startswith(prefix)}
         done: Done = {}
         for names in self._stages(blocks, block, index, list(mine)):
-            moments: dict[tuple[str, ...], Curvature] = {}
-
-            def seen(group: tuple[str, ...], rows: torch.Tensor, moments: Any = moments) -> None:
-                if group not in moments:
-                    moments[group] = Curvature(rows.shape[1], blocks.device)
-                moments[group].add(rows)
-
-            blocks.watch(block, index, names, seen)
-            for group, curvature in moments.items():
-                done |= self._solve(block, group, curvature.mean(), mine)
+            for group, curvature in moments_of(blocks, block, index, names):
+                done |= self._solve(block, group, curvature, mine)
         return result(blocks, block, index, self.skeleton, done, set())
 
     def _stages(self, blocks: Blocks, block: nn.Module, index: int, names: list[str]) -> list[list[str]]:
@@ -180,14 +172,15 @@ class _Work:
         for name in group:
             by_spec.setdefault(mine[name].spec, []).append(name)
         for spec, names in by_spec.items():
-            weights = [_weight(block.get_submodule(name)) for name in names]
+            weights = [weight_of(block.get_submodule(name)) for name in names]
             solved = _solve_with(self.options, torch.cat(weights), curvature, spec, names[0])
             at = 0
             for name, weight in zip(names, weights, strict=True):
                 part = rows_of(solved, at, at + len(weight))
                 at += len(weight)
-                done[name] = (part, measure(weight, part, curvature))
-                _set_weight(block.get_submodule(name), part.dense())
+                rounded = part.dense()
+                done[name] = (part, measure(weight, rounded, curvature))
+                set_weight(block.get_submodule(name), rounded)
         return done
 
 
@@ -205,9 +198,8 @@ def rows_of(layer: Quantized, start: int, stop: int) -> Quantized:
     )
 
 
-def measure(weight: torch.Tensor, layer: Quantized, curvature: torch.Tensor) -> dict[str, float]:
+def measure(weight: torch.Tensor, rounded: torch.Tensor, curvature: torch.Tensor) -> dict[str, float]:
     """How far the weights moved, and the outputs on the calibration text."""
-    rounded = layer.dense()
     error = LayerError()
     error.add(weight, rounded)
     gap = weight - rounded
@@ -216,12 +208,12 @@ def measure(weight: torch.Tensor, layer: Quantized, curvature: torch.Tensor) -> 
     return {**error.to_json(), "output_error": round((max(moved, 0.0) / whole) ** 0.5, 6) if whole > 0 else 0.0}
 
 
-def _weight(module: nn.Module) -> torch.Tensor:
+def weight_of(module: nn.Module) -> torch.Tensor:
     weight: torch.Tensor = module.weight
     return weight if isinstance(module, nn.Linear) else weight.T
 
 
-def _set_weight(module: nn.Module, weight: torch.Tensor) -> None:
+def set_weight(module: nn.Module, weight: torch.Tensor) -> None:
     module.weight.copy_(weight if isinstance(module, nn.Linear) else weight.T)
 
 
@@ -244,7 +236,7 @@ def round_head(blocks: Blocks, skeleton: Skeleton, request: Request, options: Op
             part = round_to(weight, *grid, target.spec)
         else:
             part = _solve_with(options, weight, curvature, target.spec, target.module)
-        errors.append(measure(weight, part, curvature))
+        errors.append(measure(weight, part.dense(), curvature))
         parts.append(part)
     whole = joined(parts)
     return {target.module: (whole, {name: sum(e[name] for e in errors) / len(errors) for name in errors[0]})}

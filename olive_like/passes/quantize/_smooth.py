@@ -8,23 +8,19 @@ import torch
 from torch import nn
 
 from olive_like.artifacts import HfModel
-from olive_like.errors import PassError
 from olive_like.passes.base import Context
 from olive_like.passes.quantize._awq import clipped_range
 from olive_like.passes.quantize._blockwork import collect, result, store_as_written
-from olive_like.passes.quantize._calibrate import calibration_tokens
-from olive_like.passes.quantize._checkpoint import copy_side_files
+from olive_like.passes.quantize._dense import change_blocks, dense_skeleton
 from olive_like.passes.quantize._family import family_of, move
-from olive_like.passes.quantize._finish import write_rest
 from olive_like.passes.quantize._grid import fake, grouped
-from olive_like.passes.quantize._output import LayerError, write_config
+from olive_like.passes.quantize._output import LayerError
 from olive_like.passes.quantize._request import read_request
-from olive_like.passes.quantize._skeleton import Skeleton, load_skeleton
-from olive_like.passes.quantize._stream import BlockResult, Blocks, BlockWork, go_through
+from olive_like.passes.quantize._stream import BlockResult, Blocks
 
 
 def smooth(model: HfModel, config: Any, context: Context) -> HfModel:
-    skeleton = _dense(model, context)
+    skeleton = dense_skeleton(model, context)
     family = family_of(skeleton.blocks()[1][0], skeleton.config, "SmoothQuant")
 
     def work(blocks: Blocks, block: nn.Module, index: int) -> BlockResult:
@@ -45,11 +41,11 @@ def smooth(model: HfModel, config: Any, context: Context) -> HfModel:
         name = f"{blocks.name}.{index}"
         return BlockResult(done.tensors, {name: {"outlier_before": largest_before, "outlier_after": largest_after}})
 
-    return _run(model, skeleton, work, context)
+    return change_blocks(model, skeleton, work, context)
 
 
 def clip(model: HfModel, config: Any, context: Context) -> HfModel:
-    skeleton = _dense(model, context)
+    skeleton = dense_skeleton(model, context)
     request = read_request(model, config, skeleton, context)
     targets = {target.module: target for target in request.targets if not target.transposed}
 
@@ -77,26 +73,4 @@ def clip(model: HfModel, config: Any, context: Context) -> HfModel:
         store_as_written(block, skeleton, blocks, index, set(mine))
         return BlockResult(result(blocks, block, index, skeleton, {}, set(mine)).tensors, errors)
 
-    return _run(model, skeleton, work, context)
-
-
-def _dense(model: HfModel, context: Context) -> Skeleton:
-    torch.set_num_threads(context.threads)
-    skeleton = load_skeleton(model.path)
-    if skeleton.quantized is not None:
-        raise PassError(f"{model.path} is quantised already", "This pass comes before a quantiser.")
-    return skeleton
-
-
-def _run(model: HfModel, skeleton: Skeleton, work: BlockWork, context: Context) -> HfModel:
-    tokens = calibration_tokens(model, context)
-    with torch.inference_mode():
-        shards = go_through(Blocks(skeleton, tokens, context.device), work, context)
-    write_rest(skeleton, shards, {}, context.output)
-    write_config(context.output, model.path, {})
-    copy_side_files(model.path, context.output)
-    found = [layer for _, report in shards for layer in report.values()]
-    for name in sorted({key for layer in found for key in layer}):
-        values = [layer[name] for layer in found if name in layer]
-        context.metric(name, sum(values) / len(values))
-    return HfModel(context.output, model.attributes)
+    return change_blocks(model, skeleton, work, context)

@@ -24,7 +24,7 @@ from olive_like.passes.quantize._checkpoint import read_file, save
 from olive_like.passes.quantize._skeleton import Skeleton, finite
 from olive_like.passes.weights import read_header
 
-_TOKENS_AT_ONCE = 4096
+_TOKENS_AT_ONCE = 2048  # few enough that a layer's outputs stay in a processor's cache
 
 
 class Stop(Exception):

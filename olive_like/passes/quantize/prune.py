@@ -2,29 +2,53 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import Field, field_validator
 
 from olive_like.artifacts import HfModel
-from olive_like.passes.base import Pass, PassConfig
-from olive_like.passes.fields import DataRef
+from olive_like.passes.base import Context, Effect, Pass, PassConfig
+from olive_like.passes.fields import DataRef, NotInKey
+from olive_like.passes.quantize.settings import CalibratedPass
 
 
-class SparseGPT(Pass):
-    """Set weights to zero and let the rest make up for it (declared for Olive's files; cannot run yet)."""
+class SparseGPT(CalibratedPass):
+    """Set weights to zero where the calibration text misses them least, and let the rest make up for it."""
 
-    accepts = HfModel
-    produces = HfModel
-    data_pass = "TokenizedText"
+    effect = Effect.ANY
 
     class Config(PassConfig):
-        sparsity: float | list[int] | None = Field(None, description="Share of zeros, or [n, m] zeros in a row.")
-        blocksize: int = Field(128, ge=1, description="Columns that are treated at a time.")
-        percdamp: float = Field(0.01, gt=0, description="Share of the mean curvature added to it.")
-        min_layer: int | None = Field(None, description="First block to prune.")
-        max_layer: int | None = Field(None, description="Block to stop before.")
-        layer_name_filter: str | list[str] | None = Field(None, description="Parts of names of layers to prune.")
-        device: str = Field("auto", description="Accepted for Olive's files; the system decides.")
-        data_config: DataRef = Field(..., description="Calibration data.")
+        sparsity: float | list[int] = Field(
+            ..., description="Share of every layer's weights to set to zero, or [n, m]: n of each m neighbours."
+        )
+        blocksize: int = Field(128, ge=1, description="Columns that zeros are chosen for at a time.")
+        percdamp: float = Field(0.01, gt=0, lt=1, description="Share of the mean curvature added to it.")
+        min_layer: int | None = Field(None, ge=0, description="First block to prune.")
+        max_layer: int | None = Field(None, ge=1, description="Block to stop before.")
+        layer_name_filter: str | list[str] | None = Field(
+            None, description="Prune only layers whose names contain one of these."
+        )
+        device: Annotated[str, NotInKey()] = Field(
+            "auto", description="Accepted for Olive's files; the system decides where a pass runs."
+        )
+        data_config: DataRef | None = Field(
+            None, description="Calibration data. With none the model itself writes text, from the workflow's seed."
+        )
+
+        @field_validator("sparsity")
+        @classmethod
+        def _possible(cls, value: float | list[int]) -> float | list[int]:
+            if isinstance(value, list):
+                if len(value) != 2 or not 0 < value[0] < value[1]:
+                    raise ValueError("must be two numbers, [n, m] with 0 < n < m, as in [2, 4]")
+            elif not 0 < value < 1:
+                raise ValueError("must be between 0 and 1, as in 0.5")
+            return value
+
+    def run(self, model: HfModel, config: Config, context: Context) -> HfModel:
+        from olive_like.passes.quantize._sparsegpt import run
+
+        return run(model, config, context)
 
 
 class SliceGPT(Pass):

@@ -84,5 +84,6 @@ class WeightPass(Pass):
 class CalibratedPass(WeightPass):
     """A weight quantiser that runs calibration text through the model."""
 
+    version = 2
     seeded = True
     data_pass = "TokenizedText"
