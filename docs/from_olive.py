@@ -201,14 +201,16 @@ def metrics() -> str:
     rows = [("`accuracy`", ", ".join(f"`{name}`" for name in QUALITY))]
     rows += [(f"`{kind}`", ", ".join(f"`{name}`" for name in values)) for kind, values in SPEED.items()]
     rows.append(("`lm_eval`", "whatever the tasks of lm-evaluation-harness give, as `task.value`"))
+    rows.append(("`mteb`", "the main score of each task of MTEB, as `task.main_score`"))
     rows.append(("`custom`", "whatever your `metric_func` or `evaluate_func` returns"))
     names = ", ".join(f"`{a}` is `{b}`" for a, b in evaluators.VALUES.items())
     missing = ", ".join(f"`{name}`" for name in evaluators.UNMEASURED)
     return (
         table(("type", "values"), rows)
         + f"\n\nOf a metric without `sub_types` the usual value is measured (`accuracy`: `{DEFAULTS['accuracy']}`). "
-        + f"Under the names of Hugging Face's metrics, {names}. Not available (OL306): {missing}, "
-        + "`MTEBEvaluator`. An `LMEvaluator` becomes a metric of type `lm_eval`, which needs the extra `lm-eval`."
+        + f"Under the names of Hugging Face's metrics, {names}. Not available (OL306): {missing}. "
+        + "An `LMEvaluator` becomes a metric of type `lm_eval`, an `MTEBEvaluator` one of type `mteb`; they need the "
+        + "extras `lm-eval` and `mteb`."
     )
 
 

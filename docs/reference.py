@@ -20,9 +20,9 @@ from olive_like.diagnostics.codes import all_codes, page
 from olive_like.metrics.catalog import QUALITY, SPEED
 from olive_like.passes import registry
 from olive_like.passes.base import Pass, arity_words, kind_words
+from olive_like.passes.examples import example
 from olive_like.systems import registry as systems
 from olive_like.workflow.schema import Workflow
-from olive_like.workflows import ready_made
 
 FOLDER = Path(__file__).with_name("reference")
 NOTE = "<!-- Written by docs/reference.py from the classes. Change those, not this page. -->\n"
@@ -88,22 +88,21 @@ def _pass(name: str, cls: type[Pass]) -> str:
         _table(cls.Config),
         "",
     ]
-    example = _example(name)
-    if example:
-        title, text = example
-        lines += ["## Example", "", f"The ready-made workflow `{title}`, which the test suite runs:", ""]
-        lines += ["```yaml", text, "```", ""]
+    if text := example(name):
+        lines += ["## Example", "", _about_example(cls, text), "", "```yaml", text, "```", ""]
     return "\n".join(lines)
 
 
-def _example(name: str) -> tuple[str, str] | None:
-    """The shortest ready-made workflow that uses a pass."""
-    found = [
-        (one.name, text)
-        for one in ready_made().values()
-        if f"type: {name}," in (text := one.file.read_text(encoding="utf-8").rstrip()) or f"type: {name}}}" in text
-    ]
-    return min(found, key=lambda one: len(one[1]), default=None)
+def _about_example(cls: type[Pass], text: str) -> str:
+    """What has to be beside an example, and whether it has run."""
+    beside = "It stands beside the folder that `olive-like workflows copy quickstart` makes"
+    if not cls.available():
+        return f"{beside}. It is checked, and cannot run: the pass is declared only."
+    if "quickstart/" in text:
+        return f"{beside}, and runs as it is; the test suite runs it."
+    if "input_model: {type: HfModel" in text:
+        return "The model comes from the hub, or from a folder of that name; the test suite runs it on a tiny one."
+    return "It needs nothing beside it; the test suite runs it."
 
 
 def _systems() -> str:

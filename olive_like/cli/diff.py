@@ -7,8 +7,9 @@ import json
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("old", help="a run: its id, the beginning of it, or `last`")
-    parser.add_argument("new", help="the run to compare with it")
+    run = "a run: its id, the beginning of it, `last` or `previous`"
+    parser.add_argument("old", nargs="?", default="previous", help=run)
+    parser.add_argument("new", nargs="?", default="last", help="the run to compare with it; with neither, the last two")
     parser.add_argument("--cache-dir", help="the cache folder, in place of the default one")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 

@@ -82,8 +82,10 @@ def _page(name: str) -> str:
     from olive_like.cli.describe import settings_of, table
     from olive_like.passes import registry
     from olive_like.passes.base import arity_words, kind_words
+    from olive_like.passes.examples import example
 
     entry, cls = registry.entry(name), registry.load(name)
+    shown = example(entry.name)
     facts = [
         f"takes     {arity_words(cls.arity)}: {kind_words(cls.accepts)}",
         f"makes     {cls.produces.kind if cls.produces else 'what its input is'}",
@@ -99,5 +101,6 @@ def _page(name: str) -> str:
             f"{entry.name}: {inspect.getdoc(cls) or ''}".rstrip(),
             "\n".join(facts),
             "settings:\n" + table(list(settings_of(cls.Config))),
+            *([f"example, beside what `olive-like workflows copy quickstart` makes:\n{shown}"] if shown else []),
         ]
     )

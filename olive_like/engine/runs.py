@@ -84,10 +84,11 @@ def all_runs(root: Path) -> list[PastRun]:
 
 
 def find_run(root: Path, name: str) -> PastRun:
-    """The run of that id, of which the beginning is enough; `last` is the latest one."""
+    """The run of that id, of which the beginning is enough; `last` is the latest one, `previous` that before it."""
     found = all_runs(root)
-    if name == "last" and found:
-        return found[0]
+    number = {"last": 0, "previous": 1}.get(name)
+    if number is not None and len(found) > number:
+        return found[number]
     fitting = [run for run in found if run.id.startswith(name)]
     exact = [run for run in fitting if run.id == name]
     if len(exact or fitting) == 1:

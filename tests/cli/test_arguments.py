@@ -33,6 +33,8 @@ def test_diff_takes_the_last_run(tmp_path, monkeypatch, capsys):
     assert main(["run", "flow.yaml", "--set", "passes.a.bytes=3", "--in-process", *cache]) == 0
     assert main(["diff", first, "last", *cache]) == 0
     assert "a: the setting bytes changed: 64 → 3" in capsys.readouterr().out
+    assert main(["diff", *cache]) == 0
+    assert "a: the setting bytes changed: 64 → 3" in capsys.readouterr().out
     assert main(["diff", "nothing", "last", *cache]) != 0
     assert "there is no run 'nothing'" in capsys.readouterr().err
 

@@ -50,7 +50,7 @@ def convert(model: OnnxModel, config: Any, context: Context) -> OnnxModel:
 
 
 def _rewrite(node: ir.Node, config: Any, done: dict[int, ir.Value]) -> None:
-    packed = node.inputs[1]
+    packed = _packed(node)
     if packed is None or packed.const_value is None:
         raise PassError(f"the weight of {node.name!r} is no constant")
     if len(node.inputs) > 4 and node.inputs[4] is not None:
@@ -59,7 +59,7 @@ def _rewrite(node: ir.Node, config: Any, done: dict[int, ir.Value]) -> None:
             "Quantise without act-order, or use the surgeon RemoveGidxFromMatMulNBits where the index is trivial.",
         )
     if id(packed) not in done:
-        done[id(packed)] = _widened(node, config)
+        done[id(packed)] = _widened(node, packed, config)
     weight = done[id(packed)]
     new: list[ir.Node] = []
     if config.use_transpose_op:
@@ -71,15 +71,25 @@ def _rewrite(node: ir.Node, config: Any, done: dict[int, ir.Value]) -> None:
     if bias is not None:
         new[-1].outputs[0].name = f"{node.name}_product"
         new.append(ir.node("Add", [new[-1].outputs[0], bias], name=f"{node.name}_bias"))
+    reshape = node.inputs[1].producer() if node.inputs[1] is not None else None
     _graph.replace([node], new)
+    if reshape is not None and reshape.graph is not None and not reshape.outputs[0].uses():
+        reshape.graph.remove(reshape, safe=True)
 
 
-def _widened(node: ir.Node, config: Any) -> ir.Value:
+def _packed(node: ir.Node) -> ir.Value | None:
+    """The integers of the weight; a head that shares them with the embedding sees them through a Reshape."""
+    value = node.inputs[1]
+    producer = value.producer() if value is not None else None
+    return producer.inputs[0] if producer is not None and producer.op_type == "Reshape" else value
+
+
+def _widened(node: ir.Node, weight: ir.Value, config: Any) -> ir.Value:
     """The weight behind a DequantizeLinear, [K, N], or [N, K] for a Transpose in the graph."""
     sizes = {name: node.attributes.get_int(name) for name in ("K", "N", "block_size")}
     inner, outer, block = (int(sizes[name] or 0) for name in ("K", "N", "block_size"))
     bits = node.attributes.get_int("bits", 4) or 4
-    packed, scales, zeros = (_constant(node, index) for index in (1, 2, 3))
+    packed, scales, zeros = _graph.constant(weight), _constant(node, 2), _constant(node, 3)
     assert packed is not None
     assert scales is not None
     blocks = -(-inner // block)
@@ -104,7 +114,7 @@ def _widened(node: ir.Node, config: Any) -> ir.Value:
         parts = [np.ascontiguousarray(part.T) for part in parts]
     graph = node.graph
     assert isinstance(graph, ir.Graph)
-    base = str(node.inputs[1].name)  # type: ignore[union-attr]
+    base = str(weight.name)
     tensors = [_integers(parts[0], dtype), parts[1], *(_integers(part, dtype) for part in parts[2:])]
     names = ("quantized", "scale", "zero_point")
     inputs = [
