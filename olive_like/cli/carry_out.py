@@ -10,8 +10,8 @@ from typing import Any
 FILE = "workflow.yaml"
 
 
-def carry_out(workflow: dict[str, Any], args: argparse.Namespace) -> int:
-    """Check the workflow, then do with it what the flags say."""
+def carry_out(workflow: dict[str, Any], args: argparse.Namespace, why: str | None = None) -> int:
+    """Check the workflow, then do with it what the flags say; `why` it is that one is said once nothing is wrong."""
     from olive_like.workflow.moving import moved
     from olive_like.workflow.read import read
 
@@ -22,12 +22,14 @@ def carry_out(workflow: dict[str, Any], args: argparse.Namespace) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / FILE).write_text(text, encoding="utf-8")
         if args.dry_run:
+            if why is not None:
+                print(why, file=sys.stderr)
             print(text, end="")
             print(f"# written to {folder / FILE}; run it with: olive-like run {folder / FILE}", file=sys.stderr)
             return 0
     from olive_like.cli.run import run_and_show
 
-    return run_and_show(workflow, args, output_dir=args.output_path)
+    return run_and_show(workflow, args, why=why, output_dir=args.output_path)
 
 
 def as_yaml(workflow: dict[str, Any]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     made, why = workflow(args)
-    print(f"rule: {why}", file=sys.stderr)
-    return carry_out.carry_out(made, args)
+    return carry_out.carry_out(made, args, why=f"rule: {why}")
 
 
 def workflow(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
@@ -54,19 +52,17 @@ def workflow(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     model = sections.input_model(args)
     more = {k: v for k, v in (("split", args.split), ("subset", args.subset), ("batch_size", args.batch_size)) if v}
     data = sections.data_config(args, **more)
-    names = flags.listed(args.dynamic_to_fixed_shape_dim_param) or []
-    sizes = [int(size) for size in flags.listed(args.dynamic_to_fixed_shape_dim_value) or []]
     precision = args.precision or _precision(args.memory, model)
     wish = Wish(
         family=_family(model),
-        device=args.device or ("gpu" if args.provider == "CUDAExecutionProvider" else "cpu"),
+        device=args.device or ("gpu" if sections.provider_of(args) == "CUDAExecutionProvider" else "cpu"),
         precision=precision,
         exporter=_exporter(args),
         adapter="adapter_path" in model,
         data="calibration" if data else None,
         block_size=args.block_size,
         qdq=args.use_qdq_encoding,
-        fixed=dict(zip(names, sizes, strict=True)),
+        fixed=_fixed(args),
         surgeries=flags.listed(args.surgeries) or (),
         act_precision=args.act_precision,
     )
@@ -77,7 +73,9 @@ def workflow(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     made |= sections.system(args)
     if args.goal:
         goals: dict[str, Any] = {"metrics": [_goal(text) for text in args.goal]}
-        if data and any(metric["type"] == "accuracy" for metric in goals["metrics"]):
+        if on_data := [metric["name"] for metric in goals["metrics"] if metric["type"] == "accuracy"]:
+            if not data:
+                raise WorkflowError(f"{on_data[0]} is measured on data", "Name them: --data-name FILE.")
             goals["data_config"] = "calibration"
         made |= {"evaluators": {"goals": goals}, "evaluator": "goals"}
     made |= {"passes": choice.passes, "seed": args.seed, "layout": "olive"}
@@ -85,6 +83,20 @@ def workflow(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
         "" if args.precision or precision == "fp32" else f"; {precision} is the finest that fits into {args.memory}"
     )
     return made, choice.why + chosen
+
+
+def _fixed(args: argparse.Namespace) -> dict[str, int]:
+    """The axes to fix, with their sizes."""
+    names = flags.listed(args.dynamic_to_fixed_shape_dim_param) or []
+    sizes = flags.listed(args.dynamic_to_fixed_shape_dim_value) or []
+    if len(names) != len(sizes) or not all(size.isdigit() and int(size) > 0 for size in sizes):
+        raise WorkflowError(
+            f"--dim-param names {len(names)} axes, --dim-value has {len(sizes)} sizes"
+            if len(names) != len(sizes)
+            else f"--dim-value {','.join(sizes)}: a size is a whole number from 1 on",
+            "Write one size for each axis: --dim-param batch_size,sequence_length --dim-value 1,128.",
+        )
+    return {name: int(size) for name, size in zip(names, sizes, strict=True)}
 
 
 def _precision(memory: str | None, model: dict[str, Any]) -> str:
@@ -141,7 +153,7 @@ def _goal(text: str) -> dict[str, Any]:
         bound = float(value)
     except ValueError:
         raise WorkflowError(f"--goal {text} is not METRIC=VALUE", "Write --goal latency=20.") from None
-    if meaning is None:
+    if meaning is None or meaning[0] == "custom":
         raise WorkflowError(f"there is no metric {name!r}", "Write --goal latency=20 or --goal size_on_disk=100000000.")
     kind, sub = meaning
     goal = {"name": sub or DEFAULTS[kind], "goal": {"type": "threshold", "value": bound}}

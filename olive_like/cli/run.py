@@ -69,8 +69,13 @@ def execute(args: argparse.Namespace) -> int:
     if args.tempdir:
         Path(args.tempdir).mkdir(parents=True, exist_ok=True)
         os.environ["TMPDIR"] = str(Path(args.tempdir).absolute())  # workers inherit it
+    source: Any = file
+    if args.test:
+        from olive_like.cli import trial
+
+        source, overrides = trial.cut_down(file, overrides, args), []
     return run_and_show(
-        file,
+        source,
         args,
         overrides=overrides,
         until=args.until,
@@ -85,15 +90,17 @@ def execute(args: argparse.Namespace) -> int:
     )
 
 
-def run_and_show(source: Any, args: argparse.Namespace, **options: Any) -> int:
+def run_and_show(source: Any, args: argparse.Namespace, *, why: str | None = None, **options: Any) -> int:
     """Run a workflow with progress, show how it ended, and return the exit code."""
-    result, code = in_terminal(source, args, **options)
+    result, code = in_terminal(source, args, why=why, **options)
     if result is not None:
         _show(result, args.json)
     return code
 
 
-def in_terminal(source: Any, args: argparse.Namespace, **options: Any) -> tuple[RunResult | None, int]:
+def in_terminal(
+    source: Any, args: argparse.Namespace, *, why: str | None = None, **options: Any
+) -> tuple[RunResult | None, int]:
     """Run a workflow with progress; how it ended, if it came so far, and the exit code."""
     from olive_like.api import run
     from olive_like.engine.cancel import CancelHandle, Interrupted
@@ -102,13 +109,28 @@ def in_terminal(source: Any, args: argparse.Namespace, **options: Any) -> tuple[
     cancel = CancelHandle()
     try:
         with _signals(cancel) as caught, _own_output(args), progress(quiet=args.json) as listener:
-            result = run(source, jobs=args.jobs, cache_dir=args.cache_dir, on_event=listener, cancel=cancel, **options)
+            shown = listener if why is None else _first(why, listener)
+            result = run(source, jobs=args.jobs, cache_dir=args.cache_dir, on_event=shown, cancel=cancel, **options)
     except Interrupted:
         if args.json:
             print('{"status": "interrupted", "run": null, "passes": [], "outputs": {}}')
         print("interrupted", file=sys.stderr)
         return None, 128 + caught[0]
     return result, 128 + caught[0] if caught and result.status == "interrupted" else 0 if result.ok else 1
+
+
+def _first(why: str, listener: Callable[[dict[str, Any]], None] | None) -> Callable[[dict[str, Any]], None]:
+    """A listener that says a line when the run has begun: what is wrong before that is said alone."""
+    said: list[str] = []
+
+    def listen(event: dict[str, Any]) -> None:
+        if not said:
+            said.append(why)
+            print(why, file=sys.stderr, flush=True)
+        if listener is not None:
+            listener(event)
+
+    return listen
 
 
 def _positive(text: str) -> int:

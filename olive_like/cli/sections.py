@@ -16,6 +16,11 @@ _PROVIDERS = {
     "gpu": "CUDAExecutionProvider",
     "npu": "QNNExecutionProvider",
 }
+_ENDING = "ExecutionProvider"
+_KNOWN_PROVIDERS = (  # onnxruntime's
+    "CPU", "CUDA", "Tensorrt", "NvTensorRTRTX", "Dml", "MIGraphX", "ROCM", "OpenVINO", "QNN", "VitisAI", "WebGpu",
+    "CoreML", "Xnnpack", "Dnnl", "Nnapi", "ACL", "ArmNN", "Azure", "CANN", "Snpe", "TVM", "WebNN", "JS",
+)  # fmt: skip
 
 
 def input_model(args: argparse.Namespace) -> dict[str, Any]:
@@ -128,8 +133,9 @@ def system(args: argparse.Namespace) -> dict[str, Any]:
     """The systems section and the default system; nothing where this machine's CPU is meant."""
     if args.device in (None, "cpu") and not args.provider and not args.memory:
         return {}
-    device = args.device or "cpu"
-    provider = args.provider or _PROVIDERS[device]
+    named = provider_of(args)
+    device = args.device or ("gpu" if named == _PROVIDERS["gpu"] else "cpu")
+    provider = named or _PROVIDERS[device]
     accelerator = _given(device=device, execution_providers=[provider], memory=args.memory)
     kind = "cuda" if device == "gpu" and provider == "CUDAExecutionProvider" else "local"
     if device != "cpu" and kind == "local":
@@ -137,6 +143,20 @@ def system(args: argparse.Namespace) -> dict[str, Any]:
             f"nothing here makes models for {device} with {provider}", "Use --device cpu, or gpu with CUDA."
         )
     return {"systems": {"target": {"type": kind, "accelerators": [accelerator]}}, "system": "target"}
+
+
+def provider_of(args: argparse.Namespace) -> str | None:
+    """The whole name of the provider that the flags name; one that onnxruntime does not have is an error."""
+    if not args.provider:
+        return None
+    from olive_like.diagnostics.nearest import did_you_mean
+
+    short = args.provider.removesuffix(_ENDING)
+    known = {one.lower(): one + _ENDING for one in _KNOWN_PROVIDERS}
+    if short.lower() not in known:
+        near = did_you_mean(short, _KNOWN_PROVIDERS) or f"Known: {', '.join(_KNOWN_PROVIDERS)}."
+        raise WorkflowError(f"onnxruntime has no provider {args.provider!r}", near)
+    return known[short.lower()]
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from olive_like.data.config import DataConfig
 from olive_like.data.errors import DataError
-from olive_like.data.places import FORMATS, looks_local
+from olive_like.data.places import FORMATS, PICTURES, looks_local
 from olive_like.data.read import Row, rows_of
 from olive_like.data.splits import hold_out, sample, take
 
@@ -82,23 +82,36 @@ def _folder(folder: Path, config: DataConfig) -> dict[str, Sequence[Row]]:
         folder = folder / config.subset
     if config.files is not None:
         return _files(config.files, folder, config.format)
+    if not _data_files(folder, config.format) and (pictures := _pictures(folder)):
+        return {"train": pictures}
     return {
         split: [row for file in files for row in rows_of(file, config.format)]
         for split, files in split_files(folder, config.format).items()
     }
 
 
+def _pictures(folder: Path) -> list[Row]:
+    """The pictures of a folder; the folders that they are in are their classes."""
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
+    return [{"image": str(path), "label": path.parent.name} for path in files]
+
+
 def split_files(source: Path, said: str | None = None) -> dict[str, list[Path]]:
     """The data files of a folder by their splits; a file is a split by itself."""
     if not source.is_dir():
         return {"train": [source]}
+    found = _data_files(source, said)
+    if not found:
+        raise DataError(f"{source} has no data files", f"Known endings: {', '.join(FORMATS)}.")
+    return found
+
+
+def _data_files(source: Path, said: str | None) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for file in sorted(p for p in source.rglob("*") if p.is_file()):
         hidden = any(part.startswith(".") for part in file.relative_to(source).parts)
         if not hidden and file.name.lower() != "readme.md" and (said or file.suffix.lower() in FORMATS):
             found.setdefault(_split_name(file, source), []).append(file)
-    if not found:
-        raise DataError(f"{source} has no data files", f"Known endings: {', '.join(FORMATS)}.")
     return found
 
 

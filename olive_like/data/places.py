@@ -19,6 +19,7 @@ FORMATS: dict[str, str] = {
     ".txt": "text",
     ".md": "text",
 }
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
 
 def resolve(name: str, base: Path | None) -> str:

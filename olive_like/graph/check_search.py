@@ -45,7 +45,7 @@ def _check_strategy(
         if find(name, measured) is None:
             near = did_you_mean(name, [*measured, *(m.partition("-")[0] for m in measured)])
             problems.add("OL502", f"{name!r} is not measured", place, near or f"Measured: {', '.join(measured)}.")
-    for message, index in contradictions(strategy.constraints):
+    for message, index in contradictions(strategy.constraints, measured):
         problems.add("OL504", message, ("search_strategy", "constraints", index), "Loosen one of the constraints.")
     if any(c.max_degradation is not None for c in strategy.constraints) and workflow.input_model is None:
         problems.add("OL503", "`max_degradation` compares with the input model, and there is none",
@@ -121,15 +121,17 @@ def find(written: str, measured: Iterable[str]) -> str | None:
     return next(iter([*exact, *starting]), None)
 
 
-def contradictions(constraints: Sequence[Constraint]) -> list[tuple[str, int]]:
+def contradictions(constraints: Sequence[Constraint], measured: Iterable[str] = ()) -> list[tuple[str, int]]:
     """Constraints that nothing can keep, with the number of the one that makes it so."""
+    names = list(measured)
     bounds: dict[str, tuple[float, float]] = {}
     found = []
     for index, constraint in enumerate(constraints):
-        low, high = bounds.get(constraint.metric, (float("-inf"), float("inf")))
+        name = find(constraint.metric, names) or constraint.metric  # a value may be written in several ways
+        low, high = bounds.get(name, (float("-inf"), float("inf")))
         low = max(low, constraint.min if constraint.min is not None else low)
         high = min(high, constraint.max if constraint.max is not None else high)
-        bounds[constraint.metric] = low, high
+        bounds[name] = low, high
         if low > high:
             found.append((f"{constraint.metric} cannot be at least {low:g} and at most {high:g}", index))
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from olive_like.engine.cancel import CancelHandle, Interrupted
 from olive_like.engine.prepare import Request, execute
 from olive_like.engine.runner import Finished
 from olive_like.errors import OliveLikeError
-from olive_like.search.search import Search, search, search_id
+from olive_like.search.search import STUDY, Search, search, search_id
 from olive_like.store import Store
 from olive_like.workflow.moving import moved
 from olive_like.workflow.read import read
@@ -42,6 +43,8 @@ def run_search(
     finished = execute(best, store, replace(request, lock=False, locked=False), warnings, on_event, cancel)
     base = request.output_dir or workflow.resolve(workflow.output_dir or "outputs")
     write_files(found, finished.execution.log.folder, workflow.base_dir)
+    if (folder / STUDY).is_file():
+        shutil.copyfile(folder / STUDY, finished.execution.log.folder / STUDY)
     if finished.outputs:
         write_files(found, base, workflow.base_dir)
     return finished, found

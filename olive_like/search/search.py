@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from olive_like.search._pruner import Pruner
     from olive_like.search._sampler import Sampler
 
+STUDY = "study.db"  # optuna's own record
 _DEFAULT_SAMPLES = 20
 _MOST_AT_ONCE = 256
 
@@ -142,7 +143,7 @@ class _Searcher:
                     sampler.tell(trial.point, self._costs(trial))
         if sampler is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            sampler.save(self.folder / "study.db")
+            sampler.save(self.folder / STUDY)
         return self._conclude()
 
     def _grid(self) -> list[Point]:

@@ -256,7 +256,7 @@ WRONG = {
     "OL501": {"evaluators": {"e": {"metrics": [{"name": "m", "type": "latency", "sub_types": [{"name": "p42"}]}]}}},
     "OL502": {"search_strategy": {"sampler": "grid", "objectives": ["accuracy"]}},
     "OL504": {"search_strategy": {"constraints": [{"metric": "size_on_disk", "min": 9},
-                                                  {"metric": "size_on_disk", "max": 5}]}},
+                                                  {"metric": "size_on_disk-bytes", "max": 5}]}},
     "OL505": {"evaluator": None, "evaluators": {}},
     "OL506": {"passes": {"a": {"type": "Null", "seconds": {"float": [0.1, 1.0]}}}},
     "OL507": {"data_configs": [{"name": "d", "source": "x.jsonl", "max_samples": {"choice": [1, 2]}}]},

@@ -17,7 +17,6 @@ from olive_like.data.load import load
 from olive_like.errors import PassError
 from olive_like.passes.measure._examples import Batch, config_folder
 
-_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 _LABELS = ("label", "labels", "class", "target")
 
 
@@ -101,13 +100,6 @@ class Pictures:
 
 
 def _rows(config: DataConfig, seed: int) -> Sequence[Mapping[str, Any]]:
-    """The rows of a data set; of a folder of pictures, their folders are their classes."""
-    source = Path(config.source) if config.source else None
-    if source is not None and source.is_dir():
-        files = sorted(path for path in source.rglob("*") if path.suffix.lower() in _ENDINGS)
-        if files:
-            limit = config.max_samples or len(files)
-            return [{"image": str(path), "label": path.parent.name} for path in files][:limit]
     loaded = load(config, seed)
     rows = loaded.eval or loaded.train
     if not rows:
