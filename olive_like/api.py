@@ -199,13 +199,25 @@ def check(
     from olive_like.graph.check import diagnose
     from olive_like.workflow.read import read
 
-    return CheckResult(tuple(diagnose(read(source, overrides), files=files)))
+    return CheckResult(tuple(diagnose(read(_known(source), overrides), files=files)))
 
 
 def _read(source: Any, overrides: Sequence[str]) -> Workflow:
     from olive_like.workflow.read import read
 
-    return read(source, overrides).require()
+    return read(_known(source), overrides).require()
+
+
+def _known(source: Any) -> Any:
+    """The source, if it is of a kind that workflows are made of."""
+    from olive_like.workflow.schema import Workflow
+
+    if not isinstance(source, (str, os.PathLike, dict, Workflow)):
+        raise WorkflowError(
+            f"a workflow is a file's path, a mapping or a Workflow, not {type(source).__name__}",
+            "Name a file: run('workflow.yaml').",
+        )
+    return source
 
 
 def _store(workflow: Workflow, cache_dir: Any, on_warning: Callable[[str], None] = lambda _: None) -> Store:

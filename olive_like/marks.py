@@ -83,8 +83,8 @@ def marked_files(config: BaseModel, prefix: str = "") -> Iterator[MarkedFile]:
         if value is None:
             continue
         where = f"{prefix}{marks.name}"
-        if marks.file is not None and isinstance(value, (str, os.PathLike)):  # it may be `LocalPath | dict`
-            yield MarkedFile(where, Path(value), marks.file.code)
+        if marks.file is not None and (paths := _paths(value, where)):  # it may be `LocalPath | dict`
+            yield from (MarkedFile(place, path, marks.file.code) for place, path in paths)
         elif marks.name_or_file:
             yield from _absolute_paths(value, where)
         else:
@@ -100,6 +100,18 @@ def _inside(value: Any, where: str) -> Iterator[MarkedFile]:
     elif isinstance(value, dict):
         for key, item in value.items():
             yield from _inside(item, f"{where}.{key}")
+
+
+def _paths(value: Any, where: str = "") -> list[tuple[str, Path]]:
+    """The path in a field, or all of those in a list or mapping that has nothing else, each with its place."""
+    if isinstance(value, (str, os.PathLike)):
+        return [(where, Path(value))]
+    items: list[tuple[str, Any]] = []
+    if isinstance(value, (list, tuple)):
+        items = [(f"{where}[{index}]", item) for index, item in enumerate(value)]
+    elif isinstance(value, dict):
+        items = [(f"{where}.{key}", item) for key, item in value.items()]
+    return [(place, item) for place, item in items] if all(isinstance(item, Path) for _, item in items) else []
 
 
 def _absolute_paths(value: Any, where: str) -> Iterator[MarkedFile]:
@@ -125,11 +137,13 @@ def _without_paths(value: Any) -> Any:
 
 
 def _mark_of_optional(annotation: Any) -> FileMark | None:
-    """The mark inside `LocalPath | None`, which pydantic leaves in the annotation."""
+    """The mark inside `LocalPath | None` or `list[LocalPath]`, which pydantic leaves in the annotation."""
     for option in getattr(annotation, "__args__", ()):
         for mark in getattr(option, "__metadata__", ()):
             if isinstance(mark, FileMark):
                 return mark
+        if (found := _mark_of_optional(option)) is not None:
+            return found
     return None
 
 
@@ -146,8 +160,8 @@ def semantic(config: BaseModel) -> dict[str, Any]:
 
 
 def _is_file(marks: _Marks, value: Any) -> bool:
-    """Whether a file, or none, stands in the field; in `LocalPath | dict` settings may stand there as well."""
-    return marks.file is not None and (value is None or isinstance(value, (str, os.PathLike)))
+    """Whether files, or none, stand in the field; in `LocalPath | dict` settings may stand there as well."""
+    return marks.file is not None and (value is None or bool(_paths(value)))
 
 
 def _plain(value: Any) -> Any:
@@ -156,7 +170,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {_named(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (set, frozenset)):
         return sorted(_plain(item) for item in value)
     return value
+
+
+def _named(key: Any) -> str:
+    """A mapping's key as text: that of a number is another than that of its digits."""
+    return key if isinstance(key, str) else f"({type(key).__name__}) {key}"

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel
 
+from olive_like.canonical import digest
 from olive_like.marks import LocalPath, NotInKey, marked_files, semantic
 
 
@@ -29,3 +30,20 @@ def test_a_file_goes_into_the_key_by_its_content() -> None:
 
 def test_what_cannot_change_a_result_stays_out() -> None:
     assert semantic(Settings(unimportant=3)) == semantic(Settings())
+
+
+class Several(BaseModel):
+    files: list[LocalPath] = []
+    named: dict[str, LocalPath] | None = None
+    anything: dict[Any, Any] | None = None
+
+
+def test_several_files_go_into_the_key_by_their_content() -> None:
+    settings = Several(files=[Path("/a"), Path("/b")], named={"x": Path("/c")})
+    assert [file.field for file in marked_files(settings)] == ["files[0]", "files[1]", "named.x"]
+    assert digest(semantic(settings)) == digest({"anything": None})
+
+
+def test_a_number_and_its_digits_are_two_names() -> None:
+    assert semantic(Several(anything={1: 2})) != semantic(Several(anything={"1": 2}))
+    assert digest(semantic(Several(anything={1: 2, "1": 3})))

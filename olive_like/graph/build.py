@@ -94,6 +94,9 @@ class _Builder:
         needed = topology.with_ancestors(dag, {*outputs.values(), *measuring} - {SOURCE})
         order = [name for name in topology.running_order(dag) if name in needed]
         self._say_unused(needed)
+        if not order and not outputs and not self.workflow.passes:
+            self.problems.add("OL210", "there is no pass, and nothing is measured: a run would do nothing", ("passes",),
+                              "Add a pass; or an `evaluator` and `evaluate_input_model: true`.", key=True)  # fmt: skip
         nodes = check_kinds([self.nodes[name] for name in order], self.source, self.problems)
         return Graph(nodes, dag.subgraph(order).copy(), outputs)
 

@@ -166,3 +166,10 @@ def test_a_missing_library_is_told_before_anything_runs(bench: Bench, monkeypatc
     with pytest.raises(WorkflowError, match="needs a-library-that-nobody-has") as caught:
         bench.run(ONE)
     assert "pip install" in caught.value.hint
+
+
+@pytest.mark.parametrize("source", [None, [], 3])
+def test_what_is_no_workflow_is_told(source: object) -> None:
+    for call in (olive_like.run, olive_like.plan, olive_like.check):
+        with pytest.raises(WorkflowError, match=f"not {type(source).__name__}"):
+            call(source)  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """From passes to a graph, and what keeps them from being one."""
 
+from olive_like.api import check
 from olive_like.graph.model import Role
 
 CHAIN = """
@@ -117,3 +118,9 @@ def test_a_single_data_set_is_taken_without_asking(planned, tmp_path):
     assert list(graph.nodes) == ["lora.train_data", "lora"]
     assert graph.nodes["lora.train_data"].role is Role.DATA
     assert graph.nodes["lora"].data == {"train_data_config": "lora.train_data"}
+
+
+def test_a_workflow_that_does_nothing_is_told() -> None:
+    found = check({"input_model": {"type": "Null"}, "passes": {}}).diagnostics
+    assert [(d.code, d.severity) for d in found] == [("OL210", "warning")]
+    assert not check({"input_model": {"type": "Null"}, "passes": {}, "outputs": ["input_model"]}).diagnostics

@@ -49,4 +49,11 @@ CODES: dict[str, Code] = {
         "",
         "The message says which settings, and what would work.",
     ),
+    "OL210": Code(
+        "a workflow that does nothing",
+        "It has no passes, and does not measure its input model either.",
+        "input_model: {type: HfModel, model_path: some/model}\npasses: {}",
+        "Add a pass; or, to measure the model as it is, an `evaluator` and `evaluate_input_model: true`.",
+        Severity.WARNING,
+    ),
 }
