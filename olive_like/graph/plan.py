@@ -189,7 +189,7 @@ class Planner:
         names = {f"inputs[{i}]": n for i, n in enumerate(node.inputs)}
         changed = tuple(changes(last.document, document, names, self._redactor.data))
         if not changed and not waits:
-            return (Reason(Why.GONE),)
+            return (Reason(Why.GONE if last.key == keys.key_of(document) else Why.SECRET),)
         return (*changed, *waits)
 
 

@@ -24,6 +24,7 @@ class Why(StrEnum):
     SEED = "seed_changed"
     SYSTEM = "system_changed"
     SCHEMA = "key_schema_changed"
+    SECRET = "secret_changed"
     GONE = "result_gone"
 
 
@@ -45,6 +46,8 @@ class Reason:
                 return f"{self.field} waits for {self.new}, which runs first"
             case Why.GONE:
                 return "its result was removed from the cache"
+            case Why.SECRET:
+                return "a secret in its settings changed (what it was is not kept)"
             case _:
                 words = _WORDS[self.code].format(field=self.field)
                 return f"{words}: {_show(self.old)} → {_show(self.new)}"

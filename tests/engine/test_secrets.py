@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+import olive_like
+from olive_like.graph.explain import explain
 from olive_like.redact import Redactor, restore
 from tests.engine.conftest import Bench
 
@@ -98,3 +100,15 @@ def test_the_redactor() -> None:
     assert json.loads(quoted.json(['a"b\\c\nd-é-long'])) == ["${ODD_SECRET}"]
     assert quoted.data({"x": 'a"b\\c\nd-é-long'}) == {"x": "${ODD_SECRET}"}
     assert restore({"x": ["${A_TOKEN}"]}, {"A_TOKEN": "secret-one"}) == {"x": ["secret-one"]}
+
+
+@pytest.mark.usefixtures("_secrets")
+def test_another_secret_is_a_reason_to_run_that_is_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def why(token: str) -> str:
+        monkeypatch.setenv("HF_TOKEN", token)
+        flow = bench.flow({"talk": {"type": "Talk", "text": f"say {token}"}})
+        return explain(olive_like.plan(flow, cache_dir=bench.cache), "talk")
+
+    bench.run({"talk": {"type": "Talk", "text": f"say {TOKEN}"}})
+    assert "would not run" in why(TOKEN)
+    assert "a secret in its settings changed" in why("hf_AnotherSecretOfTheHub")
