@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     if args.name is None:
         print(json.dumps(_all()) if args.json else _listing())
-        return 0
+        return broken_passes()
     from olive_like.passes import registry
 
     try:
@@ -29,6 +29,18 @@ def execute(args: argparse.Namespace) -> int:
         raise WorkflowError(f"there is no pass {args.name!r}", hint) from None
     print(json.dumps(described) if args.json else _page(args.name))
     return 0
+
+
+def broken_passes() -> int:
+    """Say which passes of other packages cannot be loaded; the exit code of a command that did without them."""
+    import sys
+
+    from olive_like.passes import registry
+
+    found = registry.broken()
+    for error in found:
+        print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
+    return 1 if found else 0
 
 
 def _described(name: str) -> dict[str, Any]:
@@ -54,7 +66,7 @@ def _described(name: str) -> dict[str, Any]:
 def _all() -> list[dict[str, Any]]:
     from olive_like.passes import registry
 
-    return [{k: v for k, v in _described(name).items() if k != "settings"} for name in registry.names()]
+    return [{k: v for k, v in _described(name).items() if k != "settings"} for name in registry.working()]
 
 
 def _listing() -> str:
@@ -62,8 +74,9 @@ def _listing() -> str:
     from olive_like.passes import registry
 
     rooms: dict[str, list[str]] = {}
-    width = max(map(len, registry.names()))
-    for name in registry.names():
+    names = registry.working()
+    width = max(map(len, names))
+    for name in names:
         entry, cls = registry.entry(name), registry.load(name)
         room = entry.target.split(".")[2].replace("_", " ") if entry.origin == "built in" else entry.origin
         missing = "" if cls.available() else " (declared, cannot run yet)"

@@ -43,6 +43,7 @@ class BrokenPass(OliveLikeError):
     """A pass of another distribution cannot be loaded."""
 
     def __init__(self, found: Entry, why: str) -> None:
+        self.entry = found
         super().__init__(
             f"the pass {found.name} of the package {found.origin} cannot be loaded: {why}",
             f"Mend or uninstall {found.origin}; --debug shows where it fails.",
@@ -118,6 +119,23 @@ def load(name: str) -> type[Pass]:
 def names() -> list[str]:
     """All names there are, plug-ins included."""
     return sorted([*_builtins(), *(e.name for e in _plugins().values())])
+
+
+def broken() -> list[BrokenPass]:
+    """What is wrong with those that cannot be loaded: a list of all passes goes on without them."""
+    found = []
+    for name in names():
+        try:
+            load(name)
+        except BrokenPass as error:
+            found.append(error)
+    return found
+
+
+def working() -> list[str]:
+    """The names of all passes that can be loaded."""
+    without = {error.entry.name for error in broken()}
+    return [name for name in names() if name not in without]
 
 
 def doc(cls: type[Pass]) -> str:

@@ -99,7 +99,7 @@ class _Definitions:
                                               "DataConfig": DataConfig, "Evaluator": Evaluator}  # fmt: skip
         models |= {f"model.{name}": cls for name, cls in MODELS.items()}
         models |= {f"system.{name}": systems.load(name).Config for name in systems.names()}
-        models |= {f"pass.{name}": passes.load(name).Config for name in passes.names()}
+        models |= {f"pass.{name}": passes.load(name).Config for name in passes.working()}
         unique = list(dict.fromkeys(models.values()))
         references, schema = models_json_schema(
             [(cls, "validation") for cls in unique],
@@ -180,7 +180,7 @@ def _passes(definitions: _Definitions) -> Schema:
             "description": "What is measured of its result.",
         },
     }
-    names = passes.names()
+    names = passes.working()
     for name in names:
         definitions.typed(name, "pass", passes.load(name).Config, common)
         definitions.made[f"pass.{name}"]["description"] = passes.doc(passes.load(name))

@@ -1,0 +1,37 @@
+"""A pass of another package that cannot be loaded: the lists go on without it, and name it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from olive_like.cli import main
+from olive_like.passes import registry
+
+
+@pytest.fixture
+def _broken(tmp_path, monkeypatch):
+    info = tmp_path / "torn_passes-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: torn-passes\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[olive_like.passes]\nTorn = torn_passes:Torn\n")
+    (tmp_path / "torn_passes.py").write_text("import a_library_that_nobody_has\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for one in (registry._plugins, registry.load):
+        one.cache_clear()
+    yield
+    for one in (registry._plugins, registry.load):
+        one.cache_clear()
+
+
+@pytest.mark.usefixtures("_broken")
+@pytest.mark.parametrize("command", [["passes"], ["passes", "--json"], ["schema"]])
+def test_the_rest_is_listed_and_it_is_named(command, capsys):
+    assert main(command) == 1
+    told = capsys.readouterr()
+    assert "OnnxConversion" in told.out
+    assert "Torn" not in told.out
+    if command != ["passes"]:
+        json.loads(told.out)
+    assert "the pass Torn of the package torn-passes cannot be loaded: ModuleNotFoundError" in told.err
