@@ -26,10 +26,11 @@ INTRODUCTION = """\
 
 Bring your workflow file as it is, JSON or YAML:
 
-```console
-$ olive-like check my-olive-config.json     # what of it works here, and what does not, with line numbers
-$ olive-like plan my-olive-config.json      # what would run, and what is in the cache already
-$ olive-like run my-olive-config.json
+<!-- not run: the file is yours; tests/dialects/ runs files of Olive's -->
+```sh
+olive-like check my-olive-config.json     # what of it works here, and what does not, with line numbers
+olive-like plan my-olive-config.json      # what would run, and what is in the cache already
+olive-like run my-olive-config.json
 ```
 
 No key of the file is dropped in silence. Each one is either translated; or accepted with a note (OL351) because nothing

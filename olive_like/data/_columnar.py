@@ -56,6 +56,9 @@ def hub(name: str, subset: str | None, files: Any, split: str, trust: bool, work
             f"{str(error).strip().splitlines()[0]}",
             "Check the name; a relative path starts at the workflow file's folder.",
         ) from error
+    for column, feature in (found.features or {}).items():
+        if isinstance(feature, datasets.Audio):  # read by ourselves: decoding takes a library more
+            found = found.cast_column(column, datasets.Audio(decode=False))
     return list(found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -62,8 +63,11 @@ def texts(name: str, wanted: Sequence[str], made: Sequence[str]) -> tuple[float,
         scorer = RougeScorer([name], use_stemmer=False)
         return _mean([scorer.score(w, m)[name].fmeasure for w, m in zip(wanted, made, strict=True)])
     if name == "wer":
-        edits = sum(_distance(w.split(), m.split()) for w, m in zip(wanted, made, strict=True))
-        return edits / max(1, sum(len(w.split()) for w in wanted)), None
+        edits = [_distance(w.split(), m.split()) for w, m in zip(wanted, made, strict=True)]
+        words = [len(w.split()) for w in wanted]
+        rate, total = sum(edits) / max(1, sum(words)), max(1, sum(words))
+        error = math.sqrt(sum((e - rate * n) ** 2 for e, n in zip(edits, words, strict=True))) / total
+        return rate, error if len(words) > 1 else None
     raise PassError(f"{name} is not a value of generated texts", "There are: exact_match, bleu, rouge1/2/L, wer.")
 
 

@@ -29,10 +29,13 @@ QUALITY: dict[str, Value] = {
     "rouge2": Value(True, "", "ROUGE-2 F of generated texts"),
     "rougeL": Value(True, "", "ROUGE-L F of generated texts"),
     "wer": Value(False, "", "word error rate of generated texts"),
+    "rtfx": Value(True, "", "seconds of sound that a second of work writes down"),
     "token_agreement": Value(True, "", "part of the places where it finds the same most likely as the input model"),
     "kl": Value(False, "nats", "mean divergence of its distribution from the input model's"),
 }
 GENERATED = ("bleu", "rouge1", "rouge2", "rougeL", "exact_match", "wer")  # of texts that the model writes
+SPEECH = ("rtfx",)  # of recordings
+HARNESSES = ("lm_eval", "mteb")  # these bring questions, data and scores of their own
 AGAINST_REFERENCE = ("token_agreement", "kl")  # these need the input model beside the measured one
 
 TIMED = ("latency", "throughput", "generation", "load_time", "memory")  # whose numbers others' work would change
@@ -74,8 +77,16 @@ def values_of(kind: str) -> dict[str, Value]:
     return QUALITY if kind == "accuracy" else SPEED.get(kind, {})
 
 
+def own_function(name: str) -> tuple[str, str] | None:
+    """`mine.py:score` as a file and a function in it."""
+    file, _, function = name.rpartition(":")
+    return (file, function) if file.endswith(".py") and function.isidentifier() else None
+
+
 def shorthand(name: str) -> tuple[str, str | None] | None:
     """What `metrics: [perplexity, latency]` means: a type and its value."""
     if name in QUALITY:
         return "accuracy", name
+    if own_function(name):
+        return "custom", None
     return (name, None) if name == "accuracy" or name in SPEED else None

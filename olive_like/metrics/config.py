@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from olive_like.data.config import DataConfig
 from olive_like.marks import NotInKey, ScriptPath
-from olive_like.metrics.catalog import shorthand, values_of
+from olive_like.metrics.catalog import own_function, shorthand, values_of
 
 
 class _Model(BaseModel):
@@ -64,7 +64,16 @@ class Metric(_Model):
 
     name: str = Field(..., description="The name that goals and reports refer to it by.")
     type: Literal[
-        "accuracy", "latency", "throughput", "generation", "load_time", "memory", "size_on_disk", "lm_eval", "custom"
+        "accuracy",
+        "latency",
+        "throughput",
+        "generation",
+        "load_time",
+        "memory",
+        "size_on_disk",
+        "lm_eval",
+        "mteb",
+        "custom",
     ] = Field(..., description="What is measured.")
     backend: Literal["torch_metrics", "huggingface_metrics"] | None = Field(
         None, description="Whose definition of the metric, where they differ."
@@ -73,7 +82,9 @@ class Metric(_Model):
     data_config: DataConfig | str | None = Field(None, description="The data to measure on.")
     user_config: UserConfig = Field(UserConfig(), description="The user's own code and settings.")
     tasks: list[str | dict[str, Any]] = Field(
-        [], description="For `lm_eval`: tasks of lm-evaluation-harness, by their names or written out as it takes them."
+        [],
+        description="For `lm_eval`: tasks of lm-evaluation-harness, by their names or written out as it takes them; "
+        "for `mteb`: names of its tasks.",
     )
     task_settings: TaskSettings = Field(TaskSettings(), description="For `lm_eval`: how the questions are put.")
     num_fewshot: int | None = Field(None, ge=0, description="For `lm_eval`: examples shown before each question.")
@@ -93,7 +104,9 @@ class Evaluator(_Model):
     """What is measured of a model."""
 
     name: Annotated[str | None, NotInKey()] = Field(None, description="Has no effect.")
-    metrics: list[Metric] = Field([], description="The measurements; a name alone (`perplexity`) will do.")
+    metrics: list[Metric] = Field(
+        [], description="The measurements; a name alone (`perplexity`, `mine.py:score`) will do."
+    )
     data_config: DataConfig | str | None = Field(None, description="The data of every metric that names none.")
 
     @model_validator(mode="before")
@@ -102,17 +115,21 @@ class Evaluator(_Model):
         """`metrics: [perplexity]` and the evaluator's own data set, written out."""
         if not isinstance(values, dict) or not isinstance(values.get("metrics"), (list, tuple)):
             return values
-        metrics = [_spelled_out(metric) for metric in values["metrics"]]
         data = values.get("data_config")
+        metrics = [_spelled_out(metric, data is not None) for metric in values["metrics"]]
         if data is not None:
             metrics = [{"data_config": data, **m} if isinstance(m, dict) and _wants_data(m) else m for m in metrics]
         return {**values, "metrics": metrics}
 
 
-def _spelled_out(metric: Any) -> Any:
+def _spelled_out(metric: Any, on_data: bool) -> Any:
     meaning = shorthand(metric) if isinstance(metric, str) else None
     if meaning is None:
         return metric
+    if (own := own_function(metric)) is not None:
+        # With data it is given predictions and targets, without any it is given the model.
+        user = {"user_script": own[0], "metric_func" if on_data else "evaluate_func": own[1]}
+        return {"name": own[1], "type": "custom", "user_config": user}
     kind, value = meaning
     return {"name": metric, "type": kind, **({"sub_types": [{"name": value}]} if value else {})}
 

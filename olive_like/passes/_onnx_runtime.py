@@ -245,6 +245,7 @@ class Decoder:
         self._session = open_session(graphs.get("decoder") or graphs["model"], threads=threads, device=device)
         self._encoder = open_session(graphs["encoder"], threads=threads, device=device) if "encoder" in graphs else None
         self._known = known_axes(model)
+        self._never, self._not_first = _suppressed(model)
         active = model.attributes.get("active_adapter")
         self._adapter = load_adapter(model, active) if active else None
         self._inputs = {value.name: value for value in self._session.get_inputs()}
@@ -269,7 +270,9 @@ class Decoder:
             feeds = {**fixed, **cache, **self._step(tokens, seen)}
             outputs = run_session(self._session, feeds, self._adapter)
             seen += len(tokens)
-            token = int(np.argmax(outputs["logits"][0, -1].astype(np.float32)))
+            scores = outputs["logits"][0, -1].astype(np.float32)
+            scores[self._never if made else [*self._never, *self._not_first]] = -np.inf
+            token = int(np.argmax(scores))
             made.append(token)
             if token in stop:
                 break
@@ -296,6 +299,14 @@ class Decoder:
             for name, value in self._inputs.items()
             if _PAST.match(name)
         }
+
+
+def _suppressed(model: OnnxModel) -> tuple[list[int], list[int]]:
+    """Tokens that are never written, and those that no text begins with, as the folder's generation config says."""
+    file = (model.path if model.path.is_dir() else model.path.parent) / "generation_config.json"
+    said = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    never, first = (said.get(name) or [] for name in ("suppress_tokens", "begin_suppress_tokens"))
+    return [int(token) for token in never if token >= 0], [int(token) for token in first if token >= 0]
 
 
 def describe_graph(path: Path) -> dict[str, Any]:

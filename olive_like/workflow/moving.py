@@ -34,6 +34,9 @@ def moved(value: Any, old: Path, new: Path, key: str = "") -> Any:
         }
     if isinstance(value, list):
         return [moved(item, old, new, key) for item in value]
+    if key == "metrics" and isinstance(value, str) and ".py:" in value:  # a function in a file
+        file, _, function = value.rpartition(":")
+        return f"{moved(file, old, new, 'user_script')}:{function}"
     if key not in _PATHS or not isinstance(value, str) or not _is_relative(value):
         return value
     place = old / value

@@ -97,12 +97,13 @@ def test_values_under_the_hub_s_names(read: Read) -> None:
         evaluators:
           e:
             metrics:
-              - {name: m, type: accuracy, backend: huggingface_metrics, sub_types: [{name: f1}, accuracy, {name: rtfx}]}
+              - {name: m, type: accuracy, backend: huggingface_metrics,
+                 sub_types: [{name: f1}, accuracy, {name: relaxed_accuracy}]}
         """
     )
     assert tree["evaluators"]["e"]["metrics"][0]["sub_types"] == [{"name": "f1_score"}, {"name": "accuracy_score"}]
     assert codes(said) == ["OL306"]
-    assert "rtfx" in said[0].message
+    assert "relaxed_accuracy" in said[0].message
 
 
 def test_the_harness_is_a_metric(read: Read) -> None:
@@ -113,7 +114,12 @@ def test_the_harness_is_a_metric(read: Read) -> None:
     assert codes(said) == ["OL351"]
 
 
-@pytest.mark.parametrize("kind", ["MTEBEvaluator"])
+def test_embeddings_are_a_metric_too(read: Read) -> None:
+    tree, _ = read("passes: {a: {type: 'Null'}}\nevaluators: {e: {type: MTEBEvaluator, tasks: [STS17], batch_size: 1}}")
+    assert tree["evaluators"]["e"]["metrics"] == [{"name": "mteb", "type": "mteb", "tasks": ["STS17"]}]
+
+
+@pytest.mark.parametrize("kind", ["OtherEvaluator"])
 def test_evaluators_that_are_not_available(read: Read, kind: str) -> None:
     _, said = read(f"passes: {{a: {{type: 'Null'}}}}\nevaluators: {{e: {{type: {kind}, tasks: [x], batch_size: 1}}}}")
     assert [(d.code, d.line) for d in said] == [("OL306", 2)]

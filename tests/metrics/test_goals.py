@@ -6,6 +6,7 @@ from olive_like.engine.comparison import comparison
 from olive_like.metrics.config import Evaluator
 from olive_like.metrics.goals import judge, needs_baseline
 from olive_like.metrics.statistics import is_noise, percentile, summarise
+from olive_like.workflow.moving import moved
 
 
 def verdict(kind, sub, goal, value, before=None):
@@ -90,6 +91,17 @@ def test_a_name_alone_stands_for_a_metric():
     first, second = evaluator.metrics
     assert (first.type, first.sub_types[0].name, first.data_config) == ("accuracy", "perplexity", "rows")
     assert (second.type, second.data_config) == ("latency", None)
+
+
+def test_a_file_and_a_function_are_a_metric_of_the_users_own(tmp_path):
+    for data, function in (({"data_config": "rows"}, "metric_func"), ({}, "evaluate_func")):
+        (metric,) = Evaluator.model_validate({"metrics": ["mine.py:score"], **data}).metrics
+        assert (metric.name, metric.type, metric.data_config) == ("score", "custom", data.get("data_config"))
+        assert getattr(metric.user_config, function) == "score"
+    (tmp_path / "mine.py").write_text("")
+    tree = {"evaluators": {"e": {"metrics": ["mine.py:score", "perplexity"]}}}
+    there = moved(tree, tmp_path, tmp_path / "deep")["evaluators"]["e"]["metrics"]
+    assert there == ["../mine.py:score", "perplexity"]
 
 
 def test_an_unknown_value_is_refused_before_anything_is_measured():

@@ -42,7 +42,7 @@ CODES: dict[str, Code] = {
     "OL306": Code(
         "an evaluator or metric that is not available",
         "The evaluator or metric, or a setting of it, has no counterpart here.",
-        "evaluators:\n  e: {type: MTEBEvaluator, tasks: [STS17]}",
+        "evaluators:\n  e: {type: PictureEvaluator}",
         "`metrics:` takes the built-in ones and functions of your own (`user_config: {user_script, metric_func}`).",
     ),
     "OL307": Code(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from olive_like.artifacts import Artifact, Metrics, NullArtifact
 from olive_like.data.config import DataConfig
 from olive_like.errors import PassError
-from olive_like.metrics.catalog import AGAINST_REFERENCE, DEFAULTS, SPEED, values_of
+from olive_like.metrics.catalog import AGAINST_REFERENCE, DEFAULTS, HARNESSES, SPEED, values_of
 from olive_like.metrics.config import Evaluator, Metric, SubMetric
 from olive_like.metrics.goals import higher_is_better
 from olive_like.passes.base import Context
@@ -57,7 +57,7 @@ def evaluate(model: Artifact, reference: Artifact, evaluator: Evaluator, context
 
 
 def _wanted(metric: Metric) -> list[SubMetric]:
-    if metric.sub_types or metric.type in ("custom", "lm_eval"):
+    if metric.sub_types or metric.type in ("custom", *HARNESSES):
         return list(metric.sub_types)
     if metric.type == "generation":
         return [SubMetric(name=name) for name in SPEED["generation"]]
@@ -76,15 +76,15 @@ class Bench:
         """The model, opened the way that the metric asks for."""
         return self._open("model", self.model, metric)
 
-    def _open(self, which: str, model: Artifact, metric: Metric) -> Runtime:
+    def _open(self, which: str, model: Artifact, metric: Metric, task: str | None = None) -> Runtime:
         from olive_like.passes.measure._runtimes import open_runtime
 
         settings = dict(metric.user_config.inference_settings)
         if metric.user_config.io_bind:
             settings["io_bind"] = True
-        key = f"{which} {json.dumps(settings, sort_keys=True)}"
+        key = f"{which} {task} {json.dumps(settings, sort_keys=True)}"
         if key not in self._runtimes:
-            self._runtimes[key] = open_runtime(model, self.context, settings=settings)
+            self._runtimes[key] = open_runtime(model, self.context, task, settings)
         return self._runtimes[key]
 
     def measure(self, metric: Metric, wanted: list[SubMetric]) -> Found:
@@ -99,6 +99,10 @@ class Bench:
             from olive_like.passes.measure._lm_eval import lm_eval
 
             return lm_eval(metric, self.model, self.runtime_for(metric), self.context)
+        if metric.type == "mteb":
+            from olive_like.passes.measure._mteb import mteb
+
+            return mteb(metric, self.model, self._open("model", self.model, metric, "feature-extraction"), self.context)
         if isinstance(self.model, NullArtifact):
             raise PassError("the pretend model can only be measured for size_on_disk")
         if metric.type == "accuracy":
@@ -162,6 +166,10 @@ class Bench:
             from olive_like.passes.measure._made_up import MadeUp
 
             return MadeUp(self.model, data, self.context.seed)
+        if data.audio is not None or "num_mel_bins" in config_of(self.model):
+            from olive_like.passes.measure._sounds import Sounds
+
+            return Sounds(self.model, data, self.context.seed)
         if data.image is not None or "image_size" in config_of(self.model):
             from olive_like.passes.measure._pictures import Pictures
 

@@ -33,6 +33,11 @@ def measure(metric: Metric, names: Names, examples: Examples, runtime: Runtime, 
         return _of_answers(names, examples, runtime, data, context)
     if isinstance(examples, Texts) and examples.kind == "question_answering":
         return _of_questions(metric, names, examples, runtime, context)
+    if examples.kind == "speech":
+        from olive_like.passes.measure import _sounds, _speech
+
+        assert isinstance(examples, _sounds.Sounds)
+        return _speech.measure(names, examples, runtime, context)
     found: Found = {}
     generated = [name for name in names if name in GENERATED]
     if generated:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -122,11 +123,18 @@ class TorchRuntime:
     def generate(
         self, prompt: Sequence[int], new_tokens: int, stop: Sequence[int], source: Arrays | None = None
     ) -> list[int]:
-        read = source or {"input_ids": np.array([list(prompt)]), "attention_mask": np.ones((1, len(prompt)), np.int64)}
-        given = {name: self._torch.from_numpy(value).to(self._device) for name, value in read.items()}
+        from transformers import GenerationMixin
+
+        tokens = np.array([list(prompt)], np.int64)
+        generate, read = self._model.generate, {"input_ids": tokens, "attention_mask": np.ones_like(tokens)}
+        if source is not None:
+            read = {**source, DECODER_IDS: tokens}
+        if source is not None and isinstance(self._model, GenerationMixin):
+            # Whisper's own writes another beginning than it is given.
+            generate = partial(GenerationMixin.generate, self._model)
         with self._torch.inference_mode():
-            made = self._model.generate(
-                **given,
+            made = generate(
+                **self.prepared(read),
                 max_new_tokens=new_tokens,
                 do_sample=False,
                 num_beams=1,
@@ -136,8 +144,7 @@ class TorchRuntime:
                 eos_token_id=list(stop) or None,
                 pad_token_id=stop[0] if stop else 0,
             )
-        # A decoder repeats its prompt; an encoder-decoder's answer begins with its start token.
-        return [int(token) for token in made[0, 1 if source else len(prompt) :]]
+        return [int(token) for token in made[0, len(prompt) :]]
 
     def call(self, feeds: Arrays) -> None:
         self._run(feeds)
@@ -157,6 +164,10 @@ class TorchRuntime:
             height, width = size if isinstance(size, (list, tuple)) else (size, size)
             channels = int(getattr(self._config, "num_channels", 3))
             return self.prepared({"pixel_values": np.zeros((batch, channels, height, width), np.float32)})
+        if "input_features" in self._names:
+            frames = 2 * int(getattr(self._config, "max_source_positions", 1500))
+            sound = np.zeros((batch, int(self._config.num_mel_bins), frames), np.float32)
+            return self.prepared({"input_features": sound, DECODER_IDS: np.full((batch, 1), 3, np.int64)})
         made = {
             "input_ids": np.full((batch, length), 3, np.int64),
             "attention_mask": np.ones((batch, length), np.int64),

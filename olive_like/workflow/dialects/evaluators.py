@@ -12,9 +12,9 @@ from olive_like.workflow.dialects.tree import entries, lift, take, without_effec
 from olive_like.workflow.located import LocatedDict, LocatedList, Mark
 
 _OWN_TYPES = ("oliveevaluator",)
-_HARNESS = ("lmevaluator", "onnxlmevaluator")
+_HARNESS = {"lmevaluator": "lm_eval", "onnxlmevaluator": "lm_eval", "mtebevaluator": "mteb"}
 _OF_HARNESS = {
-    "batch_size": "questions are asked one by one",
+    "batch_size": "what is measured does not depend on it",
     "max_length": "the model's own limit holds",
     "device": "the pass's system says it",
     "ep": "the pass's system says it",
@@ -25,7 +25,7 @@ _OF_HARNESS = {
     "sample_log_num": "what is measured does not depend on it",
 }
 VALUES = {"accuracy": "accuracy_score", "f1": "f1_score", "roc_auc": "auroc"}  # the hub's names
-UNMEASURED = ("relaxed_accuracy", "rtfx", "word_sort_ratio")
+UNMEASURED = ("relaxed_accuracy", "word_sort_ratio")
 _NO_EFFECT = {
     "sample_log_num": "what is measured does not depend on it",
     "sample_log_dir": "what is measured does not depend on it",
@@ -46,7 +46,7 @@ def translate_evaluator(evaluator: LocatedDict, shared: LocatedDict, report: Rep
     """Bring one evaluator into its own form, in place."""
     kind = evaluator.get("type")
     if str(kind).lower() in _HARNESS:
-        _of_harness(evaluator, report, field)
+        _of_harness(evaluator, _HARNESS[str(kind).lower()], report, field)
         return
     if kind is not None and str(kind).lower() not in _OWN_TYPES:
         report.add(
@@ -71,12 +71,12 @@ def translate_evaluator(evaluator: LocatedDict, shared: LocatedDict, report: Rep
                 _metric(metrics[index], report, where)
 
 
-def _of_harness(evaluator: LocatedDict, report: Report, field: str) -> None:
-    """Tasks of lm-evaluation-harness are a metric here, which may stand beside others."""
+def _of_harness(evaluator: LocatedDict, name: str, report: Report, field: str) -> None:
+    """Tasks of lm-evaluation-harness, or of MTEB, are a metric here, which may stand beside others."""
     mark = at_key(evaluator, "type")
     take(evaluator, "type")
     without_effect(evaluator, _OF_HARNESS, report, field)
-    metric = LocatedDict({"name": "lm_eval", "type": "lm_eval"}, mark)
+    metric = LocatedDict({"name": name, "type": name}, mark)
     for key in ("tasks", "limit", "num_fewshot"):
         if key in evaluator:
             evaluator.move(key, metric)

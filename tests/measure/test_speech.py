@@ -1,0 +1,182 @@
+"""Recordings: read from files of several kinds, written down by PyTorch and ONNX alike, and timed."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+from scipy.io import wavfile
+
+import olive_like
+from olive_like.data._sound import waveform
+from olive_like.data.config import DataConfig
+from olive_like.data.errors import DataError
+from olive_like.errors import PassError
+from tests import tiny_models
+from tests.measure.test_kinds_of_models import measure, to_onnx
+
+RATE = 16000
+TEXTS = ["the quick brown fox", "seven small ships", "two plus three"]
+
+
+def sound(number: int, seconds: float = 0.6, rate: int = RATE) -> np.ndarray:
+    """A tone with some noise over it."""
+    times = np.arange(int(seconds * rate)) / rate
+    noise = np.random.default_rng(number).standard_normal(len(times)) * 0.05
+    return (0.5 * np.sin(2 * np.pi * (220 + 110 * number) * times) + noise).astype(np.float32)
+
+
+def test_sound_of_every_form_is_the_same(tmp_path):
+    tone = sound(0)
+    wavfile.write(tmp_path / "float.wav", RATE, tone)
+    wavfile.write(tmp_path / "int16.wav", RATE, (tone * 32767).astype(np.int16))
+    wavfile.write(tmp_path / "stereo.wav", RATE, np.stack([tone, tone], -1))
+    for value in ("float.wav", "int16.wav", "stereo.wav"):
+        assert waveform(value, RATE, tmp_path) == pytest.approx(tone, abs=1e-4)
+    for value in (
+        {"array": tone, "sampling_rate": RATE},
+        {"bytes": (tmp_path / "float.wav").read_bytes(), "path": None},
+        {"bytes": None, "path": "float.wav"},
+        tone.tolist(),
+    ):
+        assert waveform(value, RATE, tmp_path) == pytest.approx(tone, abs=1e-6)
+
+
+def test_another_rate_is_converted(tmp_path):
+    wavfile.write(tmp_path / "high.wav", 48000, sound(0, rate=48000) * 0 + np.sin(np.arange(28800) * 0.05, dtype="f4"))
+    samples = waveform(tmp_path / "high.wav", RATE)
+    assert len(samples) == 9600
+    assert samples[100:-100] == pytest.approx(np.sin(np.arange(9600) * 0.15)[100:-100], abs=1e-2)
+
+
+def test_what_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(DataError, match="no sound file"):
+        waveform("nothing.wav", RATE, tmp_path)
+    (tmp_path / "odd.flac").write_bytes(b"fLaC and no more")
+    with pytest.raises(DataError, match=r"odd.flac") as caught:
+        waveform("odd.flac", RATE, tmp_path)
+    assert "olive-like[sound]" in caught.value.hint
+    with pytest.raises(DataError, match="the shape"):
+        waveform(np.zeros((2, 3, 4)), RATE)
+
+
+def test_flac_is_read_where_soundfile_is_there():
+    soundfile = pytest.importorskip("soundfile", reason="needs soundfile")
+    file = io.BytesIO()
+    soundfile.write(file, sound(1), RATE, format="FLAC")
+    assert waveform(file.getvalue(), RATE) == pytest.approx(sound(1), abs=1e-4)
+
+
+def test_the_plan_knows_what_recordings_cannot_tell(tmp_path):
+    flow = {
+        "input_model": {"type": "HfModel", "model_path": str(tmp_path)},
+        "data_configs": [{"name": "spoken", "source": "some/set", "audio": {}}],
+        "evaluators": {"e": {"metrics": ["f1_score"], "data_config": "spoken"}},
+        "evaluator": "e",
+        "evaluate_input_model": True,
+    }
+    (tmp_path / "config.json").write_text('{"architectures": ["WhisperForConditionalGeneration"]}')
+    found = [d.message for d in olive_like.check(flow).diagnostics]
+    assert any("f1_score cannot be measured on recordings" in message for message in found), found
+
+
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory):
+    from transformers import WhisperFeatureExtractor
+
+    folder = tmp_path_factory.mktemp("whisper") / "model"
+    tiny_models.tiny_whisper(folder)
+    WhisperFeatureExtractor(feature_size=16, chunk_length=1).save_pretrained(folder)
+    said = json.loads((folder / "generation_config.json").read_text())
+    said |= {"no_timestamps_token_id": 7, "lang_to_id": {"<|en|>": 8, "<|de|>": 9}, "task_to_id": {"transcribe": 10},
+             "suppress_tokens": [11, 12], "begin_suppress_tokens": [2, 20]}  # fmt: skip
+    (folder / "generation_config.json").write_text(json.dumps(said))
+    return tiny_models.as_artifact(folder, "automatic-speech-recognition")
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory):
+    """A folder of recordings with a list of what is said; one is longer than the model hears at once."""
+    folder = tmp_path_factory.mktemp("spoken")
+    lines = []
+    for number, text in enumerate(TEXTS):
+        wavfile.write(folder / f"{number}.wav", RATE, sound(number, 0.6 + 0.7 * (number == 2)))
+        lines.append(json.dumps({"file_name": f"{number}.wav", "transcription": text}))
+    (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def evaluator(folder, *names):
+    subs = [{"name": name, "metric_config": {"max_new_tokens": 6}} for name in names]
+    data = DataConfig.model_validate({"source": str(folder), "audio": {}})
+    return {"metrics": [{"name": "speech", "type": "accuracy", "sub_types": subs, "data_config": data}]}
+
+
+@pytest.mark.heavy
+def test_pytorch_and_onnx_write_the_same_and_equal_a_plain_loop(whisper, spoken, tmp_path):
+    import torch
+    from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForConditionalGeneration
+    from transformers.models.whisper.english_normalizer import BasicTextNormalizer
+
+    onnx = to_onnx(whisper, tmp_path / "onnx")
+    wanted = evaluator(spoken, "wer", "exact_match", "rtfx")
+    one, other = measure(whisper, wanted, tmp_path, "torch"), measure(onnx, wanted, tmp_path, "o")
+    assert one.pop("speech-rtfx") > 0
+    assert other.pop("speech-rtfx") > 0
+    assert one == pytest.approx(other, abs=1e-9)
+
+    model, tokenizer = (
+        WhisperForConditionalGeneration.from_pretrained(whisper.path).eval(),
+        AutoTokenizer.from_pretrained(whisper.path),
+    )
+    extractor, simple = WhisperFeatureExtractor.from_pretrained(whisper.path), BasicTextNormalizer()
+    edits = words = 0
+    for number, text in enumerate(TEXTS):
+        _, samples = wavfile.read(spoken / f"{number}.wav")
+        made = []
+        for start in range(0, len(samples), RATE):
+            heard = torch.from_numpy(
+                extractor(samples[start : start + RATE], sampling_rate=RATE, return_tensors="np").input_features
+            )
+            ids = [1, 8, 10, 7]
+            with torch.no_grad():
+                first = int(
+                    model(heard, decoder_input_ids=torch.tensor([[1]]))
+                    .logits[0, -1]
+                    .index_fill(0, torch.tensor([11, 12, 2, 20]), -1e9)
+                    .argmax()
+                )
+                ids[1] = first if first in (8, 9) else 8
+                for step in range(6):
+                    scores = model(heard, decoder_input_ids=torch.tensor([ids])).logits[0, -1]
+                    scores[[11, 12, *([] if step else [2, 20])]] = -torch.inf
+                    ids.append(int(scores.argmax()))
+                    if ids[-1] == tokenizer.eos_token_id:
+                        break
+            made.append(tokenizer.decode(ids[4:], skip_special_tokens=True).strip())
+        ours, theirs = simple(" ".join(made)).split(), simple(text).split()
+        edits, words = edits + distance(theirs, ours), words + len(theirs)
+    assert one["speech-wer"] == pytest.approx(edits / words, abs=1e-9)
+
+
+def distance(one, other):
+    """Fewest words to change, insert or leave out."""
+    if not one or not other:
+        return len(one) + len(other)
+    return min(
+        distance(one[1:], other) + 1, distance(one, other[1:]) + 1, distance(one[1:], other[1:]) + (one[0] != other[0])
+    )
+
+
+@pytest.mark.heavy
+def test_times_of_a_speech_model_and_what_its_folder_lacks(whisper, spoken, tmp_path):
+    timing = {"name": "p50", "metric_config": {"warmup_num": 1, "repeat_test_num": 5}}
+    made_up = {"metrics": [{"name": "latency", "type": "latency", "sub_types": [timing]}]}
+    assert measure(whisper, made_up, tmp_path, "made up")["latency-p50"] > 0
+    with pytest.raises(PassError, match="cannot be measured on recordings"):
+        measure(whisper, evaluator(spoken, "loss"), tmp_path, "loss")
+    bare = tiny_models.tiny_whisper(tmp_path / "bare")
+    with pytest.raises(PassError, match=r"no preprocessor_config.json"):
+        measure(bare, evaluator(spoken, "wer"), tmp_path, "wer")
