@@ -66,10 +66,14 @@ class Checkpoint:
         shape = (stop - start, *entry.shape[1:]) if entry.shape else ()
         row_bytes = entry.nbytes // max(rows, 1)
         buffer = torch.empty((stop - start) * row_bytes, dtype=torch.uint8)
-        with entry.file.open("rb") as file:
+        with entry.file.open("rb", buffering=0) as file:
             file.seek(entry.offset + start * row_bytes)
-            if buffer.numel() and file.readinto(buffer.numpy()) != buffer.numel():
-                raise PassError(f"{entry.file} ends inside of the tensor {name}")
+            view = memoryview(buffer.numpy())
+            while view:
+                count = file.readinto(view)  # one call reads 2 GiB at most
+                if not count:
+                    raise PassError(f"{entry.file} ends inside of the tensor {name}")
+                view = view[count:]
         return buffer.view(entry.dtype).view(shape)
 
     def raw(self, name: str) -> Iterator[bytes]:

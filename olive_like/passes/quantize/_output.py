@@ -59,6 +59,13 @@ class LayerError:
         self.dot += square - both
         self.rounded += square - 2 * both + lost
 
+    def join(self, other: LayerError) -> None:
+        """Take in what another piece of the layer lost."""
+        self.gap += other.gap
+        self.weight += other.weight
+        self.dot += other.dot
+        self.rounded += other.rounded
+
     def to_json(self) -> dict[str, float]:
         lengths = math.sqrt(self.weight * self.rounded)
         return {

@@ -1,39 +1,32 @@
-"""Quantisers that need no data: they go through the file tensor by tensor, in pieces of a few megabytes."""
+"""Quantisers that need no data: they go through the file layer by layer, and the model is never built."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
 from olive_like.artifacts import HfModel
-from olive_like.errors import PassError
 from olive_like.passes.base import Context
 from olive_like.passes.quantize import _grid
 from olive_like.passes.quantize._checkpoint import ShardWriter, copy_side_files
-from olive_like.passes.quantize._grid import Quantized, Spec, grouped, joined, round_to
 from olive_like.passes.quantize._output import (
-    LayerError,
     Report,
     layout,
-    packed,
     quantization_config,
     stored_bits,
     write_config,
 )
 from olive_like.passes.quantize._request import Request, read_request
-from olive_like.passes.quantize._skeleton import Skeleton, Target, finite, load_skeleton
-
-Fit = Callable[[torch.Tensor, Spec], tuple[torch.Tensor, torch.Tensor]]
-_PIECE = 1 << 19  # weights at a time: what fits a core's cache is twice as fast as what does not
+from olive_like.passes.quantize._skeleton import Skeleton, Target, load_skeleton
+from olive_like.passes.quantize._tiles import RoundTile, fitted, nearest, round_layers
 
 
 def run(model: HfModel, config: Any, context: Context, method: str) -> HfModel:
-    fits: dict[str, Fit] = {
-        "rtn": _grid.minmax,
-        "kquant": _grid.kquant,
-        "hqq": lambda w, s: _grid.hqq(w, s, config.iterations, config.lp_norm),
+    ways: dict[str, RoundTile] = {
+        "rtn": nearest,
+        "kquant": fitted(_grid.kquant),
+        "hqq": fitted(lambda w, s: _grid.hqq(w, s, config.iterations, config.lp_norm)),
     }
     torch.set_num_threads(context.threads)
     skeleton = load_skeleton(model.path)
@@ -42,7 +35,7 @@ def run(model: HfModel, config: Any, context: Context, method: str) -> HfModel:
     if skeleton.tied and skeleton.embedding in modules and skeleton.head not in modules:
         context.note("the output head is the embedding's matrix, so it is quantised with it")
     with torch.inference_mode():
-        report = _write(model, skeleton, request, fits[method], method, context)
+        report = _write(model, skeleton, request, ways[method], method, context)
     write_config(context.output, model.path, _config_changes(skeleton, request, method))
     copy_side_files(model.path, context.output)
     report.write(model, context.output, context, stored_bits(_stored_once(skeleton, request.targets)))
@@ -71,7 +64,9 @@ def _config_changes(skeleton: Skeleton, request: Request, method: str) -> dict[s
     return changes
 
 
-def _write(model: HfModel, skeleton: Skeleton, request: Request, fit: Fit, method: str, context: Context) -> Report:
+def _write(
+    model: HfModel, skeleton: Skeleton, request: Request, way: RoundTile, method: str, context: Context
+) -> Report:
     checkpoint = skeleton.checkpoint
     written = _stored_once(skeleton, request.targets)
     names = {target.module: _output_name(skeleton, target) for target in written}
@@ -86,12 +81,12 @@ def _write(model: HfModel, skeleton: Skeleton, request: Request, fit: Fit, metho
         + [(f"{names[target.module]}.{part}", *form) for target in written for part, form in layout(target).items()],
     )
     report = Report(method)
-    for step, target in enumerate(written):
-        layer, error = _quantize(skeleton, target, fit)
-        for part, tensor in packed(layer).items():
+    for step, (target, parts, error) in enumerate(round_layers(checkpoint, written, way, context.threads)):
+        for part, tensor in parts.items():
             writer.write(f"{names[target.module]}.{part}", tensor)
-        report.add(target, error.to_json())
-        context.progress(step + 1, len(written), relative_error=error.to_json()["relative_error"])
+        measured = error.to_json()
+        report.add(target, measured)
+        context.progress(step + 1, len(written), relative_error=measured["relative_error"])
     for entry in kept:
         writer.write_raw(entry.name, checkpoint.raw(entry.name))
     writer.close()
@@ -101,27 +96,3 @@ def _write(model: HfModel, skeleton: Skeleton, request: Request, fit: Fit, metho
 def _output_name(skeleton: Skeleton, target: Target) -> str:
     """Where a layer is stored: as before, but a head that was only a view of the embedding gets its own place."""
     return target.module if target.module == skeleton.head else target.tensor
-
-
-def _quantize(skeleton: Skeleton, target: Target, fit: Fit) -> tuple[Quantized, LayerError]:
-    error, parts = LayerError(), []
-    for piece in _pieces(skeleton, target):
-        weight = finite(piece.float(), target.module)
-        scale, zero = fit(grouped(weight, target.spec.group_size), target.spec)
-        part = round_to(weight, scale, zero, target.spec)
-        error.add(weight, part.dense())
-        parts.append(part)
-    if not parts:
-        raise PassError(f"{target.module} has no weights")
-    return joined(parts), error
-
-
-def _pieces(skeleton: Skeleton, target: Target) -> Iterator[torch.Tensor]:
-    """The rows of a layer [out, in], a few at a time."""
-    name = f"{target.tensor}.weight"
-    if target.transposed:
-        yield skeleton.checkpoint.read(name).T.contiguous()
-        return
-    rows = max(1, _PIECE // target.inputs)
-    for start in range(0, target.outputs, rows):
-        yield skeleton.checkpoint.read(name, start, start + rows)

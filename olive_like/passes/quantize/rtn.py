@@ -12,6 +12,8 @@ from olive_like.passes.quantize.settings import EmbeddingConfig, WeightConfig, W
 class Rtn(WeightPass):
     """Round every weight to the nearest point of its group's grid: no data, seconds, and a baseline."""
 
+    version = 2
+
     class Config(EmbeddingConfig):
         pass
 
@@ -24,6 +26,8 @@ class Rtn(WeightPass):
 class KQuant(WeightPass):
     """Search every group's scale and zero point for the least weighted error, as llama.cpp's k-quants do."""
 
+    version = 2
+
     class Config(EmbeddingConfig):
         group_size: int = Field(32, description="Weights of a row that share a scale; -1: the whole row.")
 
@@ -35,6 +39,8 @@ class KQuant(WeightPass):
 
 class Hqq(WeightPass):
     """Half-quadratic quantisation: zero points fitted under a norm that forgives outliers, without data."""
+
+    version = 2
 
     class Config(WeightConfig):
         group_size: int = Field(64, description="Weights of a row that share a scale; -1: the whole row.")

@@ -1,0 +1,157 @@
+"""Layers rounded in tiles that fit a core's cache, on several cores, a little ahead of who writes them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+
+from olive_like.errors import PassError
+from olive_like.passes.quantize._checkpoint import Checkpoint
+from olive_like.passes.quantize._grid import (
+    Spec,
+    from_range,
+    grouped,
+    natural_order,
+    round_to,
+)
+from olive_like.passes.quantize._output import LayerError, layout
+from olive_like.passes.quantize._pack import pack_rows, pack_zeros
+from olive_like.passes.quantize._skeleton import Target, finite
+
+Fit = Callable[[torch.Tensor, Spec], tuple[torch.Tensor, torch.Tensor]]
+_TILE = 1 << 16  # weights at a time: with what is made of them, no more than a core's cache holds
+_BAND = 1 << 21  # weights that one thread takes on at a time
+_AHEAD = 1 << 24  # weights that may be under way at once
+
+
+@dataclass
+class Tile:
+    """Some rows of a layer, rounded."""
+
+    codes: torch.Tensor  # uint8 [rows, in]
+    scales: torch.Tensor  # float16 [rows, groups]
+    zeros: torch.Tensor  # uint8 [rows, groups]
+    error: LayerError
+
+
+RoundTile = Callable[[torch.Tensor, Spec, str], Tile]
+"""Rounds rows as they are stored; the name is for errors."""
+
+
+def nearest(rows: torch.Tensor, spec: Spec, name: str) -> Tile:
+    """Each weight to the nearest point of a grid over its group's whole range."""
+    count, inputs = rows.shape
+    groups = spec.groups(inputs)
+    weight = torch.empty(count, groups * spec.group_size)
+    weight[:, :inputs] = rows
+    weight[:, inputs:] = 0
+    blocks = weight.view(count, groups, -1)
+    low, high = blocks.amin(-1), blocks.amax(-1)  # each vectorised, which both at once are not
+    if not torch.isfinite(low + high).all():  # what is no number is also the least and the greatest
+        finite(rows.float(), name)
+    scale, zero = from_range(low.clamp_(max=0), high.clamp_(min=0), spec)
+    wide_scale, wide_zero = scale.unsqueeze(-1), zero.unsqueeze(-1)
+    rounded = torch.div(blocks, wide_scale).round_().add_(wide_zero).clamp_(0, spec.top)
+    codes = _bytes(rounded.view(count, -1))[:, :inputs]
+    rounded.sub_(wide_zero).mul_(wide_scale)
+    error = LayerError()
+    error.add(weight, rounded)
+    return Tile(codes, scale.half(), zero.to(torch.uint8), error)
+
+
+def _bytes(whole: torch.Tensor) -> torch.Tensor:
+    """Whole numbers from 0 to 255 as bytes; numpy's conversion is vectorised, torch's to this type is not."""
+    return torch.from_numpy(whole.numpy().astype("uint8"))
+
+
+def fitted(fit: Fit) -> RoundTile:
+    """The same with grids that a function finds."""
+
+    def rounded(rows: torch.Tensor, spec: Spec, name: str) -> Tile:
+        weight = finite(rows.float(), name)
+        scale, zero = fit(grouped(weight, spec.group_size), spec)
+        part = round_to(weight, scale, zero, spec)
+        error = LayerError()
+        error.add(weight, part.dense())
+        return Tile(part.codes, part.scales, part.zeros, error)
+
+    return rounded
+
+
+class _Layer:
+    """A layer under way: its tensors, filled band by band."""
+
+    def __init__(self, checkpoint: Checkpoint, target: Target, round_tile: RoundTile) -> None:
+        if not target.outputs or not target.inputs:
+            raise PassError(f"{target.module} has no weights")
+        self.checkpoint, self.target, self.round_tile = checkpoint, target, round_tile
+        forms = layout(target)
+        self.qweight = torch.empty(forms["qweight"][1], dtype=torch.int32)
+        self.scales = torch.empty(forms["scales"][1], dtype=torch.float16)
+        self.zeros = torch.empty(target.outputs, target.spec.groups(target.inputs), dtype=torch.uint8)
+        self.bands: list[Future[LayerError]] = []
+
+    @property
+    def weights(self) -> int:
+        return self.target.outputs * self.target.inputs
+
+    def start(self, pool: ThreadPoolExecutor) -> None:
+        step = self._rows(self.target.outputs if self.target.transposed else _BAND)
+        for start in range(0, self.target.outputs, step):
+            self.bands.append(pool.submit(self._band, start, min(start + step, self.target.outputs)))
+
+    def _rows(self, weights: int) -> int:
+        return max(1, weights // self.target.inputs)
+
+    @torch.inference_mode()
+    def _band(self, start: int, stop: int) -> LayerError:
+        error, step = LayerError(), self._rows(_TILE)
+        name, spec = f"{self.target.tensor}.weight", self.target.spec
+        turned = self.checkpoint.read(name).T if self.target.transposed else None
+        for at in range(start, stop, step):
+            end = min(at + step, stop)
+            rows = self.checkpoint.read(name, at, end) if turned is None else turned[at:end]
+            tile = self.round_tile(rows, spec, self.target.module)
+            self.qweight[:, at:end] = pack_rows(tile.codes, spec.bits).T
+            self.scales[:, at:end] = tile.scales.T
+            self.zeros[at:end] = tile.zeros
+            error.join(tile.error)
+        return error
+
+    def finish(self) -> tuple[Target, dict[str, torch.Tensor], LayerError]:
+        error = LayerError()
+        for band in self.bands:  # in their order, so that the sums are the same for any number of threads
+            error.join(band.result())
+        spec = self.target.spec
+        parts = {
+            "qweight": self.qweight,
+            "qzeros": pack_zeros(self.zeros, spec.bits),
+            "scales": self.scales,
+            "g_idx": natural_order(self.target.inputs, spec),
+        }
+        return self.target, parts, error
+
+
+def round_layers(
+    checkpoint: Checkpoint, targets: Iterable[Target], round_tile: RoundTile, threads: int
+) -> Iterator[tuple[Target, dict[str, torch.Tensor], LayerError]]:
+    """Layer after layer in the GPTQ format, with how far it moved; the next ones are worked on meanwhile."""
+    under_way: deque[_Layer] = deque()
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            for target in targets:
+                layer = _Layer(checkpoint, target, round_tile)
+                while under_way and sum(other.weights for other in under_way) + layer.weights > _AHEAD:
+                    yield under_way.popleft().finish()
+                layer.start(pool)
+                under_way.append(layer)
+            while under_way:
+                yield under_way.popleft().finish()
+        finally:
+            for layer in under_way:
+                for band in layer.bands:
+                    band.cancel()
