@@ -12,18 +12,13 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, PreTrainedTokenizerFast
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
+from olive_like.cli._tiny_config import shrunk
 from olive_like.errors import WorkflowError
 from olive_like.passes._models import quiet
 from olive_like.passes.tasks import AUTO_CLASSES, normal, task_of
 
-_LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers", "encoder_layers", "decoder_layers",
-           "num_decoder_layers")  # fmt: skip
-_HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads",
-          "decoder_attention_heads")  # fmt: skip
-_WIDTHS = ("hidden_size", "n_embd", "d_model", "dim", "word_embed_proj_dim", "embedding_size")
-_INNER = ("intermediate_size", "n_inner", "ffn_dim", "hidden_dim", "d_ff", "encoder_ffn_dim", "decoder_ffn_dim",
-          "moe_intermediate_size", "shared_expert_intermediate_size")  # fmt: skip
 _TOKENIZER = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "chat_template*", "vocab*", "merges.txt",
               "spiece.model", "sentencepiece*")  # fmt: skip
 _TEXT = ["The quick brown fox jumps over the lazy dog.", "0 1 2 3 4 5 6 7 8 9 + - = ( ) { } [ ] : ; , . ! ?"]
@@ -57,7 +52,8 @@ def _make_model(config: dict[str, Any], tokens: dict[str, Any], task: str | None
         key: value for key, value in config.items() if key not in ("model_type", "quantization_config", "auto_map")
     }
     try:
-        small = AutoConfig.for_model(kind, **_shrunk(AutoConfig.for_model(kind, **given).to_dict()) | tokens)
+        whole = AutoConfig.for_model(kind, **given).to_dict()
+        small = AutoConfig.for_model(kind, **shrunk(whole, tokens))
     except (ValueError, KeyError, TypeError) as error:
         line = str(error).strip().splitlines()[0]
         raise WorkflowError(f"no tiny {kind} can be made: {line}", "--test knows transformers' own models.") from error
@@ -70,33 +66,36 @@ def _make_model(config: dict[str, Any], tokens: dict[str, Any], task: str | None
         except (ValueError, RuntimeError, TypeError) as error:
             line = str(error).strip().splitlines()[0]
             raise WorkflowError(f"no tiny {kind} can be made for {wanted}: {line}") from error
+        _unlike(model)
     model.float().save_pretrained(folder)
+
+
+def _unlike(model: torch.nn.Module) -> None:
+    """No bias is zero and no two norms are equal, as after training: tools leave out or merge what is."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                parameter.add_(torch.randn_like(parameter), alpha=0.02)
+
+
+_USUAL = {
+    "t5": ("T5ForConditionalGeneration", True),
+    "whisper": ("WhisperForSpeechSeq2Seq", True),
+    "clip": ("CLIPModel", False),
+    "vit": ("ViTForImageClassification", False),
+    "resnet": ("ResNetForImageClassification", False),
+}
 
 
 def _guess(kind: str) -> dict[str, Any]:
     """What a model of a kind is usually for, where only its name is known."""
-    if kind == "t5":
-        return {"architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True}
+    if kind in _USUAL:
+        architecture, pair = _USUAL[kind]
+        return {"architectures": [architecture], "is_encoder_decoder": pair}
+    if kind in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        return {"architectures": ["XForConditionalGeneration"]}
     encoder = kind in ("bert", "distilbert", "roberta")
     return {"architectures": ["XForSequenceClassification" if encoder else "XForCausalLM"]}
-
-
-def _shrunk(config: dict[str, Any]) -> dict[str, Any]:
-    """The config with two narrow layers; heads keep their grouping, embeddings their tokens."""
-    heads = next((config[name] for name in _HEADS if isinstance(config.get(name), int)), 4)
-    groups = config.get("num_key_value_heads")
-    made = dict(config)
-    for names, value in ((_LAYERS, 2), (_HEADS, 4), (_WIDTHS, 64), (_INNER, 128)):
-        made.update({name: value for name in names if isinstance(config.get(name), int)})
-    if isinstance(groups, int):
-        made["num_key_value_heads"] = 4 if groups == heads else 1 if groups == 1 else 2
-    made.update({name: 16 for name in ("head_dim", "d_kv") if isinstance(config.get(name), int)})
-    made.update({name: 4 for name in ("num_local_experts", "num_experts") if isinstance(config.get(name), int)})
-    if isinstance(config.get("layer_types"), list):
-        made["layer_types"] = config["layer_types"][:1] + config["layer_types"][-1:]
-    for name in ("architectures", "torch_dtype", "dtype", "_name_or_path", "transformers_version", "model_type"):
-        made.pop(name, None)
-    return made
 
 
 def _copy_tokenizer(source: Path, target: Path) -> bool:

@@ -73,7 +73,12 @@ def execute(args: argparse.Namespace) -> int:
     if args.test:
         from olive_like.cli import trial
 
-        source, overrides = trial.cut_down(file, overrides, args), []
+        if args.lock or args.locked:
+            raise WorkflowError("a run with --test is no run to lock", "Leave out --lock and --locked.")
+        source, said = trial.cut_down(file, overrides, args.cache_dir)
+        overrides = []
+        for text in said:
+            print(f"test: {text}", file=sys.stderr)
     return run_and_show(
         source,
         args,
@@ -162,15 +167,20 @@ def _seconds(text: str) -> float:
 
 
 def _show(result: RunResult, as_json: bool) -> None:
+    document = result.to_json()
     if as_json:
         import json
 
-        json.dump(result.to_json(), sys.stdout)
+        json.dump(document, sys.stdout)
         print()
+        if not result.ok:
+            from olive_like.engine.summary import failures, missed
+
+            print("\n".join([*failures(document), *missed(document)]), file=sys.stderr)
         return
     from olive_like.engine.summary import summarise
 
-    print(summarise(result.to_json()))
+    print(summarise(document))
 
 
 @contextmanager

@@ -68,15 +68,6 @@ def model_overrides(file: str, args: argparse.Namespace) -> list[str]:
     inner = written.get("config")
     settings: dict[str, Any] = inner if isinstance(inner, dict) else written
     name = args.model_name_or_path
-    if args.test:
-        from olive_like.cli import test_model
-
-        wanted = name or settings.get("model_path")
-        if not isinstance(wanted, str):
-            raise WorkflowError("--test needs a model to make a tiny one of", "Name one: -m MODEL.")
-        beside = Path(file).parent / wanted
-        place = str(beside) if name is None and beside.is_dir() else wanted
-        name = str(test_model.tiny(place, args.task or settings.get("task"), args.cache_dir))
     values = _given(
         type="HfModel" if name and "type" not in written else None,
         model_path=_from_here(name),
@@ -106,8 +97,8 @@ def data_config(args: argparse.Namespace, **more: Any) -> dict[str, Any] | None:
     if not args.data_name and not args.data_files:
         return None
     for place in [args.data_name, *(listed(args.data_files) or ())]:
-        if place and place.endswith(_DATA) and not Path(place).expanduser().exists() and not _is_inside(args, place):
-            raise WorkflowError(f"there is no data file {place}", "Name a local file or folder, or a hub name.")
+        if place and not _is_inside(args, place):
+            must_be_there(place)
     return _given(
         source=args.data_name,
         files=listed(args.data_files),
@@ -122,6 +113,12 @@ def data_config(args: argparse.Namespace, **more: Any) -> dict[str, Any] | None:
         columns={key: str(value) for key, value in pairs(args.columns, "--columns").items()} if args.columns else None,
         **more,
     )
+
+
+def must_be_there(data: str) -> None:
+    """Refuse what has the name of a data file and is none."""
+    if data.endswith(_DATA) and not Path(data).expanduser().exists():
+        raise WorkflowError(f"there is no data file {data}", "Name a local file or folder, or a hub name.")
 
 
 def _is_inside(args: argparse.Namespace, file: str) -> bool:

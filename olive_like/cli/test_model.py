@@ -11,7 +11,7 @@ from olive_like.cli.cache_root import cache_root
 from olive_like.cli.silent import silent
 from olive_like.errors import WorkflowError
 
-_VERSION = 1
+_VERSION = 3
 # Part of a hub name -> model type of transformers; the first that fits counts.
 _FAMILIES = (
     ("llama", "llama"),
@@ -19,6 +19,10 @@ _FAMILIES = (
     ("smollm", "llama"),
     ("vicuna", "llama"),
     ("deepseek-r1-distill-qwen", "qwen2"),
+    ("qwen2.5-vl", "qwen2_5_vl"),
+    ("fara-7b", "qwen2_5_vl"),
+    ("qwen3-vl", "qwen3_vl"),
+    ("qwen3.5", "qwen3_5"),
     ("qwen3", "qwen3"),
     ("qwen", "qwen2"),
     ("phi-3", "phi3"),
@@ -27,11 +31,19 @@ _FAMILIES = (
     ("ministral", "mistral"),
     ("mistral", "mistral"),
     ("mixtral", "mixtral"),
-    ("gemma-3", "gemma3_text"),
+    ("translategemma", "gemma3"),
+    ("gemma-3-1b", "gemma3_text"),
+    ("gemma-3-", "gemma3"),
     ("gemma-2", "gemma2"),
     ("gemma", "gemma"),
     ("granite", "granite"),
     ("olmo-2", "olmo2"),
+    ("olmo-3", "olmo3"),
+    ("hy-mt", "hunyuan_v1_dense"),
+    ("whisper", "whisper"),
+    ("clip", "clip"),
+    ("vit-", "vit"),
+    ("resnet", "resnet"),
     ("gpt2", "gpt2"),
     ("dialogpt", "gpt2"),
     ("gpt-neox", "gpt_neox"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from olive_like.workflow.overrides import Override
 
 Source = str | os.PathLike[str] | dict[str, Any] | Workflow
+Change = Callable[[LocatedDict], None]
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,17 @@ class ReadResult:
         return self.workflow
 
 
-def read(source: Source, overrides: Sequence[str] = (), base_dir: str | os.PathLike[str] | None = None) -> ReadResult:
+def read(
+    source: Source,
+    overrides: Sequence[str] = (),
+    base_dir: str | os.PathLike[str] | None = None,
+    change: Change | None = None,
+) -> ReadResult:
     """Read and check a workflow.
 
     `overrides` are `passes.lora.r=8` and the like; `base_dir` is what relative paths count from
-    (default: the file's folder, for anything else the current one).
+    (default: the file's folder, for anything else the current one). `change` gets the tree of a file, translated
+    and not yet checked, and may change it.
     """
     diagnostics: list[Diagnostic] = []
     if isinstance(source, Workflow):
@@ -60,7 +67,8 @@ def read(source: Source, overrides: Sequence[str] = (), base_dir: str | os.PathL
             return ReadResult(None, tuple(in_order(diagnostics)))
         tree = loaded.tree
         base = Path(base_dir or Path(file).parent).absolute()
-    return _check(tree, file, base, overrides, diagnostics, fresh=not isinstance(source, (dict, Workflow)))
+    fresh = not isinstance(source, (dict, Workflow))
+    return _check(tree, file, base, overrides, diagnostics, fresh, change)
 
 
 def _check(
@@ -70,19 +78,20 @@ def _check(
     overrides: Sequence[str],
     diagnostics: list[Diagnostic],
     fresh: bool,
+    change: Change | None,
 ) -> ReadResult:
     from olive_like.workflow.builder import copied
 
     # What a dialect or an override changes is a copy, unless the tree is fresh from a file.
-    tree: LocatedDict = copied(written) if overrides or not fresh else written
+    tree: LocatedDict = copied(written) if overrides or change or not fresh else written
     set_problems = Problems(tree, file)
     applied = _overridden(tree, overrides, set_problems)
-    found, values, tree = _translate_and_check(tree, file, base)
+    found, values, tree = _translate_and_check(tree, file, base, change)
     as_text = {o.field for o in applied if o.could_be_text and any(_is_type_error(d, o.field) for d in found)}
     if as_text:  # `revision=1234` is text because the schema says so
         tree = copied(written)
         applied = _overridden(tree, overrides, Problems(tree, file), as_text)
-        found, values, tree = _translate_and_check(tree, file, base)
+        found, values, tree = _translate_and_check(tree, file, base, change)
     everything = in_order([*diagnostics, *set_problems.found, *(_said_where(d, applied) for d in found)])
     draft = Workflow.from_values(values, tree, file, base, tuple(everything))
     ok = not any(d.severity.value == "error" for d in everything)
@@ -100,13 +109,15 @@ def _overridden(
 
 
 def _translate_and_check(
-    tree: LocatedDict, file: str | None, base: Path
+    tree: LocatedDict, file: str | None, base: Path, change: Change | None
 ) -> tuple[list[Diagnostic], dict[str, Any], LocatedDict]:
     from olive_like.workflow.dialects import translate
     from olive_like.workflow.dialects.report import Report
 
     report = Report(file)
     tree = translate(tree, report)
+    if change is not None:
+        change(tree)
     problems = Problems(tree, file)
     values = checked_sections(tree, problems, base)
     return [*report.diagnostics, *problems.found], values, tree

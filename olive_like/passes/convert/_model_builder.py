@@ -29,6 +29,7 @@ from olive_like.passes._onnx_files import (
 from olive_like.passes._onnx_runtime import Decoder
 from olive_like.passes._verify import TOLERANCE, Comparison, complain, judge
 from olive_like.passes.base import Context
+from olive_like.passes.convert._builder_speech import finish_speech
 from olive_like.passes.convert._check_export import greedy
 from olive_like.passes.convert._genai import describe_decoder, read_config, write_config
 from olive_like.passes.convert._parts import some_tokens
@@ -63,6 +64,8 @@ def build(source: HfModel | Adapter | OnnxModel, config: Any, context: Context) 
     if not (context.output / "config.json").exists():
         shutil.copyfile(folder / "config.json", context.output / "config.json")
     attributes = {"file": file, "task": "text-generation", "genai": True} | _describe(settings, folder, config)
+    if "encoder" in settings["model"]:
+        return finish_speech(settings, source, attributes, config, context)
     result = finish(context, OnnxModel(context.output), attributes)
     _report_quantised(result, config, context)
     verified = _verify(result, source, config, context)

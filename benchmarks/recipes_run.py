@@ -1,0 +1,202 @@
+"""Runs workflow files cut down as `olive-like run --test` does, one after the other, in a process of their own.
+
+What a file names and did not come with it is stood in for: scripts by `recipes_stand_in.py`, ONNX files by a small
+graph. A file that takes longer than its limit, or takes the process down, counts as failed; the rest goes on in a new
+process. All files share one cache folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_SCRIPTS = ("model_script", "user_script")
+_ROLES = (
+    "model_loader", "io_config", "dummy_inputs_func", "load_function", "process_function", "post_process_function",
+    "dataloader_function", "evaluate_func", "metric_func",
+)  # fmt: skip
+_STAND_IN = Path(__file__).with_name("recipes_stand_in.py")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How it went with one file."""
+
+    file: Path
+    verdict: str  # ok, failed, not planned
+    why: str
+    seconds: float
+    stood_in: tuple[str, ...] = ()
+    aside: tuple[str, ...] = ()
+
+
+def attempt_all(files: Sequence[Path], cache: Path, limit: float) -> Iterator[Outcome]:
+    """Every file's outcome, as soon as it is known."""
+    waiting = list(files)
+    while waiting:
+        with _served(cache) as child:
+            while waiting:
+                file = waiting.pop(0)
+                start = time.perf_counter()
+                answer = _ask(child, file, limit)
+                seconds = time.perf_counter() - start
+                if answer is None:
+                    why = f"longer than {limit:.0f} s" if child.poll() is None else f"the process ended: {child.poll()}"
+                    yield Outcome(file, "failed", why, seconds)
+                    break
+                yield Outcome(file, answer["verdict"], answer["why"], seconds, *map(tuple, answer["notes"]))
+
+
+@contextlib.contextmanager
+def _served(cache: Path) -> Iterator[subprocess.Popen[bytes]]:
+    child = subprocess.Popen(
+        [sys.executable, __file__, str(cache)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.wait()
+
+
+def _ask(child: subprocess.Popen[bytes], file: Path, limit: float) -> dict[str, Any] | None:
+    """The child's answer; None if there is none in time."""
+    assert child.stdin is not None
+    assert child.stdout is not None
+    child.stdin.write(os.fsencode(file) + b"\n")
+    child.stdin.flush()
+    with selectors.DefaultSelector() as selector:
+        selector.register(child.stdout, selectors.EVENT_READ)
+        if not selector.select(limit):
+            return None
+    line = child.stdout.readline()
+    return json.loads(line) if line else None
+
+
+# In the child
+
+
+def _serve(cache: Path) -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what passes print is no answer
+    for line in sys.stdin:
+        with tempfile.TemporaryDirectory(prefix="recipes-") as place:
+            answer = _attempt(Path(line.rstrip("\n")), Path(place), cache)
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def _attempt(file: Path, place: Path, cache: Path) -> dict[str, Any]:
+    from olive_like.api import plan, run
+    from olive_like.cli.trial import cut_down
+    from olive_like.errors import OliveLikeError
+
+    verdict, why, said = "not planned", "", []
+    moved, stood_in = _moved(file, place / "a/b/c/d")
+    try:
+        plan(moved, cache_dir=place / "empty")
+        verdict = "failed"
+        workflow, said = cut_down(str(moved), (), str(cache))
+        result = run(workflow, cache_dir=cache, output_dir=place / "output", in_process=True)
+        if result.ok:
+            verdict = "ok"
+        else:
+            failed = next((p for p in result.passes.values() if p.status == "failed"), None)
+            error = failed.error if failed else next(iter(result.errors), None)
+            why = f"{failed.name if failed else ''} ({failed.type if failed else ''}): {(error or {}).get('message')}"
+    except OliveLikeError as error:
+        why = str(error)
+    except Exception as error:  # noqa: BLE001 - a crash is what this looks for
+        why = f"crash: {type(error).__name__}: {error}"
+    return {"verdict": verdict, "why": why.splitlines()[0] if why else "", "notes": [stood_in, said]}
+
+
+def _moved(file: Path, folder: Path) -> tuple[Path, list[str]]:
+    """A copy of the file with everything beside it that it names; and what was stood in for."""
+    from olive_like.workflow.located import plain
+    from olive_like.workflow.read import read
+
+    seen: list[dict[str, Any]] = []
+    read(file, change=lambda tree: seen.append(plain(tree)))
+    folder.mkdir(parents=True)
+    (folder / file.name).write_bytes(file.read_bytes())
+    if not seen:
+        return folder / file.name, []
+    model = seen[-1].get("input_model") or {}
+    stood_in = _scripts(seen[-1], model, folder)
+    path = str(model.get("model_path") or "")
+    if str(model.get("type", "")).lower() == "onnxmodel" and not (file.parent / path).exists():
+        target = folder / path if path.endswith(".onnx") else folder / path / "model.onnx"
+        _small_graph(target)
+        stood_in.append(path)
+    return folder / file.name, stood_in
+
+
+def _scripts(tree: Mapping[str, Any], model: Mapping[str, Any], folder: Path) -> list[str]:
+    """Write the scripts that the workflow names, each with the functions that it is to have."""
+    roles: dict[str, dict[str, str]] = {}
+    for holder in _holders(tree):
+        name = next((holder[key] for key in _SCRIPTS if isinstance(holder.get(key), str)), None)
+        if name is not None:
+            wanted = roles.setdefault(name, {})
+            wanted.update({holder[role]: role for role in _ROLES if isinstance(holder.get(role), str)})
+    text = _STAND_IN.read_text("utf-8")
+    for name, functions in roles.items():
+        io = _described(model)
+        filled = text.replace("IO: dict[str, Any] = {}", f"IO: dict[str, Any] = {io!r}")
+        filled = filled.replace("ROLES: dict[str, str] = {}", f"ROLES: dict[str, str] = {functions!r}")
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(filled, "utf-8")
+    return list(roles)
+
+
+def _holders(value: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(value, Mapping):
+        yield value
+    for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        yield from _holders(item)
+
+
+def _described(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Inputs and outputs as the workflow has them; else by what the model's part is called."""
+    io = model.get("io_config")
+    if isinstance(io, dict) and io.get("input_names"):
+        return io
+    if "image" in str(model.get("task")):
+        return {"input_names": ["pixel_values"], "input_shapes": [[1, 3, 224, 224]], "output_names": ["logits"]}
+    if "embedding" in str(model.get("model_loader")):
+        return {"input_names": ["input_ids", "image_features"], "output_names": ["inputs_embeds"]}
+    return {"input_names": ["pixel_values", "image_grid_thw"], "output_names": ["image_features"]}
+
+
+def _small_graph(target: Path) -> None:
+    """Two matrices and what lies between them."""
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    random = np.random.default_rng(0)
+    weights = [
+        numpy_helper.from_array(random.standard_normal((128, 128)).astype(np.float32), f"w{i}") for i in range(2)
+    ]
+    nodes = [
+        helper.make_node("MatMul", ["x", "w0"], ["a"], "first"),
+        helper.make_node("Relu", ["a"], ["b"], "between"),
+        helper.make_node("MatMul", ["b", "w1"], ["y"], "second"),
+    ]
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 128]) for name in ("x", "y")]
+    graph = helper.make_graph(nodes, "stand_in", value[:1], value[1:], weights)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), target)
+
+
+if __name__ == "__main__":
+    _serve(Path(sys.argv[1]))
