@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 # Two processes of tests share two cores: each computes on one.
@@ -17,3 +19,9 @@ os.environ.setdefault("OLIVE_LIKE_CACHE", os.path.join(tempfile.gettempdir(), f"
 # No deadline per example: on a busy machine it would measure the neighbours.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache for all examples and ready-made workflows: they share the export of the same model."""
+    return tmp_path_factory.mktemp("cache")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from olive_like.cli.silent import silent
 from olive_like.data.check import Report, check
 from olive_like.data.config import DataConfig
 from olive_like.data.load import split_files
@@ -71,7 +72,8 @@ def _check(args: argparse.Namespace, config: DataConfig) -> int:
     if args.model and train:
         from olive_like.data import _check_tokens
 
-        report.tokens = _check_tokens.count(train, args.model, config, args.batch_size, args.epochs)
+        with silent():
+            report.tokens = _check_tokens.count(train, args.model, config, args.batch_size, args.epochs)
     print(json.dumps(report.to_json(), ensure_ascii=False) if args.json else _words(report))
     return 1 if report.errors else 0
 
@@ -123,7 +125,8 @@ def _show(args: argparse.Namespace, config: DataConfig) -> int:
         raise WorkflowError(f"{args.file} has no good row", "olive-like data check lists what is wrong.")
     from olive_like.data import _check_tokens
 
-    found = _check_tokens.marked(some, args.model, config)
+    with silent():
+        found = _check_tokens.marked(some, args.model, config)
     if args.json:
         print(
             json.dumps(

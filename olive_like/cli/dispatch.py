@@ -86,7 +86,8 @@ def _report(error: OliveLikeError) -> None:
     if error.diagnostics:
         from olive_like.diagnostics.render import render
 
-        print(render(error.diagnostics), file=sys.stderr)
+        # What made the command fail comes before what is only worth knowing.
+        print(render(sorted(error.diagnostics, key=lambda one: one.severity != "error")), file=sys.stderr)
         return
     print(f"error: {error.message}", file=sys.stderr)
     if error.hint:

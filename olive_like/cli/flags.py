@@ -43,8 +43,9 @@ def unknown_flag(flag: str, known: Iterable[str]) -> WorkflowError:
     if not flag.startswith("-"):
         return WorkflowError(f"what is {flag!r}? It belongs to no flag", "Is a quote missing?")
     name = flag.partition("=")[0]
-    near = get_close_matches(name, list(known), 1)
-    return WorkflowError(f"there is no flag {name}", f"Did you mean {near[0]}?" if near else "See --help.")
+    words = {one.lstrip("-"): one for one in known}  # the dashes, which all have, say nothing of likeness
+    near = get_close_matches(name.lstrip("-"), list(words), 1)
+    return WorkflowError(f"there is no flag {name}", f"Did you mean {words[near[0]]}?" if near else "See --help.")
 
 
 def switch(parser: argparse._ActionsContainer, *names: str, help: str) -> None:

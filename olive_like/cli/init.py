@@ -42,6 +42,8 @@ def execute(args: argparse.Namespace) -> int:
     file = folder / carry_out.FILE
     if file.exists() and not args.overwrite:
         raise WorkflowError(f"{file} is there already", "Add --overwrite, or name another folder with -o.")
+    if args.data_name:
+        sections.must_be_there(args.data_name)
     made = workflow(args)
     from olive_like.workflow.moving import moved
     from olive_like.workflow.read import read

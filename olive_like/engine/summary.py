@@ -30,19 +30,31 @@ def summarise(result: Mapping[str, Any], every: bool = False) -> str:
     for item in passes:
         lines += [f"note: {item['name']}: {text}" for text in item["notes"]]
         lines += [f"warning: {item['name']}: {text}" for text in item["warnings"]]
-    for item in passes:
+    lines += failures(result)
+    lines += _search(result.get("search"))
+    lines += [f"goal met: {goal['node']}: {goal['text']}" for goal in result.get("goals", ()) if goal["met"]]
+    lines += missed(result)
+    for name, output in result["outputs"].items():
+        lines.append(f"{name}: {output['path']} ({size(output['bytes'])})")
+    lines.append(_last_line(result))
+    return "\n".join(lines)
+
+
+def failures(result: Mapping[str, Any]) -> list[str]:
+    """What went wrong, each in a line, and what to do."""
+    lines = []
+    for item in result["passes"]:
         if item["status"] == "failed":
             lines += _failure(item)
     for error in result.get("errors", ()):
         lines.append(f"error: the output {error['output']} could not be delivered: {error['message']}")
         lines += [f"hint: {error['hint']}"] if error["hint"] else []
-    lines += _search(result.get("search"))
-    for goal in result.get("goals", ()):
-        lines.append(f"{'goal met' if goal['met'] else 'goal MISSED'}: {goal['node']}: {goal['text']}")
-    for name, output in result["outputs"].items():
-        lines.append(f"{name}: {output['path']} ({size(output['bytes'])})")
-    lines.append(_last_line(result))
-    return "\n".join(lines)
+    return lines
+
+
+def missed(result: Mapping[str, Any]) -> list[str]:
+    """Goals that were not reached."""
+    return [f"goal MISSED: {goal['node']}: {goal['text']}" for goal in result.get("goals", ()) if not goal["met"]]
 
 
 def size(count: float | None) -> str:

@@ -17,3 +17,13 @@ def test_a_wrong_workflow_is_a_document_too(tmp_path):
         assert document["status"] == "failed"
         assert [d["code"] for d in document["diagnostics"]] == ["OL107"]
         assert "OL107" in ended.stderr
+
+
+def test_a_failed_pass_is_a_line_too(tmp_path):
+    (tmp_path / "w.yaml").write_text("input_model: {type: 'Null'}\npasses:\n  a: {type: 'Null', fail: true}\n")
+    ended = subprocess.run(
+        [sys.executable, "-m", "olive_like", "run", "w.yaml", "--json", "--cache-dir", "cache"],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (ended.returncode, json.loads(ended.stdout)["status"]) == (1, "failed")
+    assert ended.stderr.startswith("error: a failed: ")

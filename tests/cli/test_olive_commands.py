@@ -171,6 +171,21 @@ def test_a_wrong_command_line_is_told_in_one_line(
     assert capsys.readouterr().err.splitlines()[0].startswith(said)
 
 
+def test_what_fails_comes_before_what_is_only_noted(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "w.yaml").write_text(
+        "model: {type: PyTorchModel, config: {model_path: meta/llama}}\npasses: {a: {type: Rtn}}\n"
+    )
+    assert dispatch("run", ["w.yaml", "--set", "passes.a.bitz=3"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error[OL101]")
+    assert "note[" in said
+
+
+def test_a_far_name_is_no_near_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert dispatch("quantize", ["--frob", "4"]) == 2
+    assert "Did you mean" not in capsys.readouterr().err
+
+
 def overrides(text: str) -> list[str]:
     args = arguments("run", text)
     return sections.model_overrides(args.file or args.config, args)

@@ -1,77 +1,79 @@
-"""The manual: generated pages are current, code blocks work, links lead somewhere."""
+"""The manual: generated pages are current, blocks run or say why not, links lead somewhere."""
 
-import re
+from __future__ import annotations
+
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from olive_like.cli import COMMANDS
-from olive_like.workflow.loader import loads
-from olive_like.workflow.read import read
+import olive_like
+from tests.docs.conftest import furnish
+from tests.docs.pages import DOCS, PAGES, WRITTEN, anchors, blocks, links
+from tests.docs.running import Session, whole
 
-DOCS = Path(__file__).parents[2] / "docs"
-PAGES = [DOCS.parent / "README.md", *sorted(DOCS.rglob("*.md"))]
-WRITTEN = [page for page in PAGES if "reference" not in page.parts]
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.M | re.S)
-
-
-def blocks(language: str):
-    for page in WRITTEN:
-        for index, (kind, text) in enumerate(BLOCK.findall(page.read_text(encoding="utf-8"))):
-            if kind == language:
-                yield pytest.param(text, id=f"{page.name}-{index}")
+# What a reader can do with a block; `text` is what a program printed.
+LANGUAGES = ("sh", "python", "yaml", "toml")
+RUNNING = [page for page in WRITTEN if any(block.why_not is None for block in blocks(page))]
+NOT_RUN = [block for page in WRITTEN for block in blocks(page) if block.why_not is not None]
 
 
 @pytest.mark.parametrize("script", ["reference.py", "from_olive.py"])
-def test_generated_pages_are_current(script):
+def test_generated_pages_are_current(script: str) -> None:
     run = subprocess.run([sys.executable, DOCS / script, "--check"], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
 
 
-def runnable():
-    return [block for block in blocks("python") if "olive_like.run(" in block.values[0]]
+def test_every_block_is_of_a_language_that_can_be_carried_out() -> None:
+    strange = [(block.name, block.language) for page in WRITTEN for block in blocks(page)]
+    assert [one for one in strange if one[1] not in LANGUAGES] == []
 
 
-@pytest.mark.parametrize("text", runnable())
-def test_python_that_runs_workflows_runs(text, tmp_path):
-    run = subprocess.run(
-        [sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True,
-        env={"PATH": "/usr/bin:/bin", "OLIVE_LIKE_CACHE": str(tmp_path / "cache")},
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
+@pytest.mark.heavy
+@pytest.mark.timeout(600)
+@pytest.mark.xdist_group("examples")
+@pytest.mark.parametrize("page", RUNNING, ids=lambda page: page.stem)
+def test_the_blocks_run(page: Path, tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(furnish(tmp_path / "here"))
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
+    session = Session(shared_cache)
+    for name, value in session.environment().items():
+        monkeypatch.setenv(name, value)
+    session.carry_out(page)
 
 
-@pytest.mark.parametrize("text", list(blocks("python")))
-def test_python_compiles(text):
-    compile(text, "block", "exec")
+@pytest.mark.parametrize("block", NOT_RUN, ids=lambda block: block.name)
+def test_a_block_that_is_not_run_has_no_mistake(block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not run, but read: a workflow, or a part of one, is checked, Python compiled, commands known."""
+    from olive_like.cli import COMMANDS
+
+    monkeypatch.chdir(furnish(tmp_path / "here"))
+    if block.language == "python":
+        compile(block.text, block.name, "exec")
+    elif block.language == "sh":
+        words = [line.split() for line in block.text.splitlines() if line.startswith("olive-like ")]
+        assert [line[1] for line in words if line[1] not in COMMANDS] == []
+    elif block.language == "yaml" and {"passes", "systems", "input_model"} & set(yaml.safe_load(block.text)):
+        found = olive_like.check(whole(block.text), files=False).diagnostics
+        assert [one for one in found if one.severity == "error"] == []
 
 
-@pytest.mark.parametrize("text", list(blocks("yaml")))
-def test_yaml_parses_and_whole_workflows_are_right(text, tmp_path):
-    loaded = loads(text, "block.yaml", "yaml")
-    assert loaded.tree is not None, loaded.diagnostics
-    if "input_model" in loaded.tree and "passes" in loaded.tree:
-        file = tmp_path / "block.yaml"
-        file.write_text(text)
-        found = read(file).diagnostics
-        assert [d for d in found if d.severity == "error"] == []
-
-
-def test_commands_that_are_shown_exist():
-    for page in WRITTEN:
-        for language, text in BLOCK.findall(page.read_text(encoding="utf-8")):
-            if language in ("sh", "console", "bash"):
-                for name in re.findall(r"^(?:\$ )?olive-like ([\w-]+)", text, re.M):
-                    assert name in COMMANDS or name.startswith("-"), f"{page.name}: {name}"
-
-
-def test_links_lead_somewhere():
+def test_links_lead_somewhere() -> None:
+    known = {page: anchors(page) for page in PAGES}
     broken = []
     for page in PAGES:
-        text = BLOCK.sub("", page.read_text(encoding="utf-8"))
-        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
-            if not target.startswith(("http://", "https://", "mailto:")) and not (page.parent / target).exists():
-                broken.append(f"{page.name}: {target}")
+        for file, anchor in links(page):
+            target = (page.parent / file).resolve() if file else page
+            if not target.exists() or (anchor and anchor not in known.get(target, ())):
+                broken.append(f"{page.name}: {file}#{anchor}" if anchor else f"{page.name}: {file}")
     assert broken == []
+
+
+def test_every_page_can_be_reached() -> None:
+    """A page is in the site's table of contents, or one of the generated ones that `reference/passes.md` lists."""
+    contents = (DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8")
+    listed = (DOCS / "reference/passes.md").read_text(encoding="utf-8")
+    named = [page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")]
+    assert [name for name in named if f": {name}\n" not in contents and f"({name[10:]})" not in listed] == []

@@ -38,10 +38,10 @@ def test_it_stands_on_the_page_and_has_no_mistake(name: str, place: Path) -> Non
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.xdist_group(group(n))) for n in RUNNING])
-def test_it_runs(name: str, encoders: Path, cache: Path) -> None:
+def test_it_runs(name: str, encoders: Path, shared_cache: Path) -> None:
     file = encoders / f"{name}.yaml"
     file.write_text(example(name) or "")
-    result = olive_like.run(file, in_process=True, cache_dir=cache, output_dir=encoders / "outputs" / name)
+    result = olive_like.run(file, in_process=True, cache_dir=shared_cache, output_dir=encoders / "outputs" / name)
     result.raise_for_status()
     assert name in {one.type for one in result.passes.values()}
     assert all(output.path.is_dir() for output in result.outputs.values())

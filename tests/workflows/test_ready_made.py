@@ -1,17 +1,21 @@
 """Every ready-made workflow checks clean; and each runs."""
 
 import json
+import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+import yaml
 
+import olive_like
 from olive_like.workflow.read import read
 from olive_like.workflows import ready_made
 
 READY = ready_made()
 NEEDS_A_CLASSIFIER = ("bert-int8-onnx", "static-qdq")
+SEVERAL_RANKS = ("zero3",)
+RUNS_ELSEWHERE = ("quickstart",)  # as it is, by every command of the tutorial: tests/docs
 
 
 def olive(*arguments, cwd=None):
@@ -45,33 +49,36 @@ def test_an_unknown_one_has_the_nearest_name():
     assert "quickstart" in failed.stderr
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """One cache for all: they share the tokenised glossary and the export of the same model."""
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def classifier(tmp_path_factory):
     from tests.tiny_models import tiny_bert
 
     return tiny_bert(tmp_path_factory.mktemp("bert"), num_labels=2)
 
 
+def group(name):
+    """Those that export stay together, with the examples of passes that do: they share exports."""
+    return "examples" if re.search("onnx|cpu|qdq|adapter|search|classification", name) else "examples in PyTorch"
+
+
 @pytest.mark.heavy
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    # Two groups, so that both processes of tests have one, each with a cache that its workflows share.
     "name",
-    [pytest.param(name, marks=pytest.mark.xdist_group(f"ready-made {i % 2}")) for i, name in enumerate(READY)],
+    [pytest.param(name, marks=pytest.mark.xdist_group(group(name))) for name in READY if name not in RUNS_ELSEWHERE],
 )
-def test_it_runs(name, cache, tmp_path, request):
-    more = []
+def test_it_runs(name, shared_cache, tmp_path, request):
+    passes = yaml.safe_load(READY[name].file.read_text())["passes"]
+    less = [f"passes.{one}.max_steps=5" for one, step in passes.items() if "max_steps" in step]
     if name in NEEDS_A_CLASSIFIER:
-        more = ["--set", f"input_model.model_path={request.getfixturevalue('classifier').path}"]
-    run = olive("run", READY[name].file, "--cache-dir", cache, "--output-path", tmp_path / "out", "--json", *more)
-    assert run.returncode == 0, run.stderr[-3000:] + run.stdout[-3000:]
-    result = json.loads(run.stdout)
-    assert result["status"] == "ok"
-    assert result["outputs"]
-    assert all(Path(output["path"]).is_dir() for output in result["outputs"].values())
+        less.append(f"input_model.model_path={request.getfixturevalue('classifier').path}")
+    result = olive_like.run(
+        READY[name].file,
+        overrides=less,
+        cache_dir=shared_cache,
+        output_dir=tmp_path / "out",
+        in_process=name not in SEVERAL_RANKS,
+    )
+    result.raise_for_status()
+    assert result.outputs
+    assert all(output.path.is_dir() for output in result.outputs.values())
