@@ -176,7 +176,7 @@ def _show(result: RunResult, as_json: bool) -> None:
         if not result.ok:
             from olive_like.engine.summary import failures, missed
 
-            print("\n".join([*failures(document), *missed(document)]), file=sys.stderr)
+            print("\n".join([*failures(document), *missed(document)] or [result.status]), file=sys.stderr)
         return
     from olive_like.engine.summary import summarise
 
