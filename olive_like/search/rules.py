@@ -160,7 +160,7 @@ def _integers(wish: Wish) -> Step:
     settings: dict[str, Any] = {"precision": precision, "data_config": wish.data}
     if wish.act_precision:
         settings["activation_type"] = wish.act_precision
-    settings["quant_format"] = "QDQ"
+    settings["quant_format"] = "QDQ" if wish.qdq or wish.device != "cpu" else "QOperator"
     return ("quantize", "OnnxStaticQuantization", settings)
 
 

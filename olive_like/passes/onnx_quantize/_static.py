@@ -42,6 +42,8 @@ _TYPES = {
     "uint16": QuantType.QUInt16,
 }
 _HUGE = 1e9
+_SOFTMAX = ("Softmax", "Attention", "MultiHeadAttention", "PackedAttention", "PackedMultiHeadAttention")
+_BIASED = ("Gemm", "Conv", "ConvTranspose")  # their third input becomes int32, by the scales of the first two
 _BITS = {"int4": 4, "uint4": 4, "int16": 16, "uint16": 16}
 
 
@@ -79,6 +81,7 @@ def quantize_statically(model: OnnxModel, config: Any, context: Context) -> Onnx
         ready = prepare(work) if config.quant_preprocess else work
         before = load_ir(ready)
         name_nodes(before)
+        own_biases(before)
         save_ir(before, ready.with_suffix(".named.onnx"))
         feeds = calibration_feeds(model, path, config.data_config, config.calibration_samples, context)
         context.metric("calibration_examples", len(feeds))
@@ -103,8 +106,20 @@ def quantize_statically(model: OnnxModel, config: Any, context: Context) -> Onnx
     return done
 
 
+def own_biases(graph: ir.Model) -> None:
+    """Give each layer a bias of its own: the same numbers are of another type where something else reads them."""
+    for node in all_nodes(graph):
+        bias = node.inputs[2] if node.op_type in _BIASED and len(node.inputs) > 2 else None
+        if bias is None or bias.const_value is None or len(list(bias.uses())) < 2 or node.graph is None:
+            continue
+        name = f"{bias.name}_of_{node.name}"
+        own = ir.Value(name=name, shape=bias.shape, type=bias.type, const_value=bias.const_value)
+        node.graph.register_initializer(own)
+        node.replace_input_with(2, own)
+
+
 def mask_nodes(graph: ir.Model) -> set[str]:
-    """Nodes through which the huge constants of attention masks go, up to the Softmax that makes zeros of them.
+    """Nodes through which the huge constants of attention masks go, up to what makes zeros of them.
 
     Quantised, they would leave one step of the scale for all scores.
     """
@@ -115,7 +130,7 @@ def mask_nodes(graph: ir.Model) -> set[str]:
         if node.name in found:
             continue
         found.add(str(node.name))
-        if node.op_type != "Softmax":
+        if node.op_type not in _SOFTMAX:
             waiting += [use.node for output in node.outputs for use in output.uses()]
     return found
 
