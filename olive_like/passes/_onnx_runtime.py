@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ _NOISE = (
 _PAST = re.compile(r"^past")
 _OF_ADAPTERS = re.compile(r"\.lora_(A|B|gain|head)\.weight$")
 _UNKNOWN_AXIS = 8
+_LENGTHS = {"past_seq_len": -1, "total_seq_len": 0}  # the tokens in the cache afterwards, as GroupQueryAttention counts
 
 
 def open_session(
@@ -177,13 +178,25 @@ def make_feeds(
     `past` has the real cache of an earlier run, by the names of the inputs.
     """
     random = np.random.default_rng(seed)
+    shape = replace(shape, sequence=_new_tokens(io, shape))
     feeds: Arrays = {}
     for value in io["inputs"]:
         name, dtype = value["name"], _NUMPY[value["dtype"]]
         sizes = [shape.size(axis, position) for position, axis in enumerate(value["shape"] or [])]
-        given = past[name] if past and name in past else _fill(name, sizes, dtype, shape, random, vocabulary)
+        if past and name in past:
+            given: Any = past[name]
+        elif name in _LENGTHS:
+            given = np.full(sizes, shape.past + shape.sequence + _LENGTHS[name], dtype)
+        else:
+            given = _fill(name, sizes, dtype, shape, random, vocabulary)
         feeds[name] = np.asarray(given)  # of no axes, numpy makes scalars, which onnxruntime does not take
     return feeds
+
+
+def _new_tokens(io: Mapping[str, Any], shape: Shape) -> int:
+    """How many tokens go in at once: the shape's, or what the graph insists on."""
+    axes = next((value["shape"] for value in io["inputs"] if value["name"] in ("input_ids", "inputs_embeds")), None)
+    return shape.size(axes[1], 1) if axes and len(axes) > 1 else shape.sequence
 
 
 def _fill(name: str, sizes: list[int], dtype: Any, shape: Shape, random: Any, vocabulary: int) -> Any:

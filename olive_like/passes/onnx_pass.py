@@ -66,7 +66,7 @@ class OnnxPass(Pass):
             scratch.mkdir(parents=True, exist_ok=True)
             after = self.transform(before, config, replace(context, output=output, scratch=scratch))
             components.append({**part, "attributes": dict(after.attributes)})
-        _copy_rest(model, context.output)
+        copy_beside_parts(model, context.output)
         return CompositeModel(context.output, {**model.attributes, "components": components})
 
 
@@ -89,7 +89,7 @@ def graphs_of(model: OnnxModel) -> dict[str, OnnxModel]:
     }
 
 
-def _copy_rest(model: CompositeModel, output: Path) -> None:
+def copy_beside_parts(model: CompositeModel, output: Path) -> None:
     """Copy what lies outside of the parts' folders (tokenizer, generation settings) beside the new parts."""
     parts = [model.path / part["path"] for part in model.attributes["components"]]
     for file in sorted(model.path.rglob("*")):

@@ -16,6 +16,7 @@ PASSES: dict[str, str] = {
     "GraphSurgeries": f"{_HERE}.surgeries:GraphSurgeries",
     "ComposeOnnxModels": f"{_HERE}.compose:ComposeOnnxModels",
     "SplitModel": f"{_HERE}.split:SplitModel",
+    "StaticLLM": f"{_HERE}.static_llm:StaticLLM",
     "OrtSessionParamsTuning": f"{_HERE}.session_tuning:OrtSessionParamsTuning",
     "OnnxDiscrepancyCheck": f"{_HERE}.discrepancy:OnnxDiscrepancyCheck",
     "ExtractAdapters": f"{_HERE}.extract_adapters:ExtractAdapters",

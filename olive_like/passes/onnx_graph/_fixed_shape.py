@@ -27,9 +27,9 @@ def fix(model: OnnxModel, config: Any, context: Context) -> OnnxModel:
                 seen.add(name)
                 wanted |= _named(inputs[name], shape)
                 inputs[name].shape = ir.Shape(shape)
-        changed = sum(_apply(value, wanted, seen) for value in [*graph.graph.inputs, *graph.graph.outputs])
+        changed = sum(apply_sizes(value, wanted, seen) for value in [*graph.graph.inputs, *graph.graph.outputs])
         if changed or shapes:
-            _infer_again(graph)
+            infer_again(graph)
         return changed + len(shapes)
 
     result = rewrite(model, config, context, change, **prove_header())
@@ -56,7 +56,8 @@ def _named(value: ir.Value, shape: list[int]) -> dict[str, int]:
     return found
 
 
-def _apply(value: ir.Value, sizes: dict[str, int], seen: set[str]) -> int:
+def apply_sizes(value: ir.Value, sizes: dict[str, int], seen: set[str]) -> int:
+    """Fix the axes of a value that have a length now; says how many, and notes their names."""
     if value.shape is None:
         return 0
     new = [sizes.get(str(axis.value), axis) if isinstance(axis, ir.SymbolicDim) else axis for axis in value.shape]
@@ -67,7 +68,7 @@ def _apply(value: ir.Value, sizes: dict[str, int], seen: set[str]) -> int:
     return changed
 
 
-def _infer_again(graph: ir.Model) -> None:
+def infer_again(graph: ir.Model) -> None:
     """Forget the shapes inside the graph, which have the old names, and infer them from the inputs."""
     kept = set(graph.graph.inputs) | set(graph.graph.outputs)
     for part in graph.graphs():

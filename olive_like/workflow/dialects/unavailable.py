@@ -55,7 +55,6 @@ NEAR: dict[str, tuple[str, ...]] = {
     "SNPEtoONNXConversion": (),
     "SaveTestModelConfig": (),
     "SliceGPT": ("SparseGPT", "Gptq"),
-    "StaticLLM": ("DynamicToFixedShape",),
     "TorchTRTConversion": (),
     "VitisAIAddMetaData": ("AddOliveMetadata",),
     "VitisAIQuantization": ("OnnxStaticQuantization",),
@@ -110,6 +109,7 @@ _OTHERS = (
     "SparseGPT",
     "SpinQuant",
     "SplitModel",
+    "StaticLLM",
 )
 NAMES = sorted({*NEAR, *_OTHERS}, key=str.lower)
 _BY_LOWER = {name.lower(): name for name in NAMES}
