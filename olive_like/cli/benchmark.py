@@ -21,7 +21,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what to measure")
     group.add_argument("--metrics", metavar="NAMES",
                        help="with commas between: perplexity, accuracy_score, bleu, latency, throughput, generation, "
-                       "load_time, memory, size_on_disk …; default: latency,size_on_disk")  # fmt: skip
+                       "load_time, memory, size_on_disk …, or mine.py:score, a function of yours; "
+                       "default: latency,size_on_disk")  # fmt: skip
     group.add_argument("--data", metavar="DATA", help="the data to measure on: a local file or folder, or a hub name")
     group.add_argument("--split", metavar="SPLIT", help="rows to measure on")
     group.add_argument("--text-template", metavar="TEXT", type=flags.unescaped, help="text with {column} fields")

@@ -234,6 +234,13 @@ def test_a_search_that_is_told_to_stop(tmp_path, after):
     assert len(keys) == len(set(keys))
 
 
+def test_no_candidate_is_begun_when_the_time_is_over(tmp_path):
+    flow = {**GRID, "search_strategy": {"sampler": "grid", "max_time": 0.5}}
+    result = olive_like.run(flow, cache_dir=tmp_path / "cache", output_dir=tmp_path / "out", in_process=True)
+    assert result.ok
+    assert 1 <= len(result.search["trials"]) < 24
+
+
 def test_names_with_dashes_are_found():
     measured = ["map 50-95", "latency-cpu-avg", "latency-avg", "latency-p90"]
     assert find("latency", measured) == "latency-avg"
