@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from olive_like.artifacts import Dataset, Metrics, from_json
+from olive_like.canonical import digest
 from olive_like.engine.answer import Failure, Stop, Success
 from olive_like.engine.execution import Cause, Execution, NodeState, closure
 from olive_like.engine.job import Job, target_of
@@ -56,7 +57,7 @@ class Step:
             inputs=tuple(inputs),
             data={slot: artifact for slot, artifact in data.items() if isinstance(artifact, Dataset)},
             output=store.staging(self.state.key),
-            scratch=store.scratch(self.state.key),
+            scratch=store.scratch(self.state.key, self._family()),
             seed=self.execution.seed,
             device="cuda" if any(device.startswith("cuda") for device in devices) else "cpu",
             threads=launch.threads,
@@ -64,6 +65,11 @@ class Step:
             memory=keep,
         )
         return self._job
+
+    def _family(self) -> str:
+        """What this key has in common with those whose checkpoints it can go on from."""
+        common = self.state.plan.node.cls.checkpoints_stand_on(self.state.document)
+        return digest(common) if common else ""
 
     def started(self, slot: int = 0) -> None:
         node = self.state.plan.node

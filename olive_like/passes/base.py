@@ -147,6 +147,14 @@ class Pass:
         return []
 
     @classmethod
+    def checkpoints_stand_on(cls, document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The key's document less what checkpoints do not depend on; None: they depend on all of it.
+
+        A pass goes on from what an interrupted one left in its scratch folder where the two agree in this.
+        """
+        return None
+
+    @classmethod
     def memory_estimate(cls, inputs: Sequence[Artifact], config: PassConfig) -> int | None:
         """Peak bytes of memory that a run will need, where it can be told from headers."""
         return None

@@ -25,6 +25,7 @@ from olive_like.store.listing import Listed, Verification, find, listing, verify
 from olive_like.store.locks import FileLock
 from olive_like.store.model import Manifest, Record, Stamp
 from olive_like.store.resolve import Known, build, in_hand, remember_external
+from olive_like.store.scratch import prepare
 from olive_like.store.trouble import storing
 from olive_like.store.writing import publish, report_damage
 
@@ -80,14 +81,12 @@ class Store:
         """Remove a staging folder that will not be committed."""
         files.remove_tree(staging)
 
-    def scratch(self, key: str) -> Path:
-        """The folder where an interrupted pass of this key finds its checkpoints again."""
+    def scratch(self, key: str, family: str = "") -> Path:
+        """The folder where an interrupted pass of this key, or of its family, finds its checkpoints again."""
         if self.over:
-            return self.over.scratch(key)
-        path = self.layout.scratch / key
-        with storing(path):
-            files.make_folder(path)
-        return path
+            return self.over.scratch(key, family)
+        with storing(self.layout.scratch / key):
+            return prepare(self, key, family)
 
     def commit(
         self, key: str, staging: Path, manifest: Manifest, record: Record, known: Iterable[Artifact] = ()

@@ -20,6 +20,12 @@ _TALK = frozenset(
 )
 
 
+ADAM: dict[str, Any] = {
+    "type": "AdamW",
+    "params": {"lr": "auto", "betas": "auto", "eps": "auto", "weight_decay": "auto"},
+}
+
+
 class Conflict(ValueError):
     """The same setting is given twice, differently."""
 
@@ -48,10 +54,7 @@ def settings(
         "zero_optimization": zero,
     }
     if offload and gpu:  # DeepSpeed's own Adam computes where the optimizer is
-        made["optimizer"] = {
-            "type": "AdamW",
-            "params": {"lr": "auto", "betas": "auto", "eps": "auto", "weight_decay": "auto"},
-        }
+        made["optimizer"] = ADAM
     elif offload:
         made["zero_force_ds_cpu_optimizer"] = False  # its Adam has to be compiled; PyTorch's is on the CPU anyway
     return merged(made, given)

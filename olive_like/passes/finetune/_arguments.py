@@ -1,4 +1,4 @@
-"""Training arguments of transformers, from our settings; and where to go on."""
+"""Training arguments of transformers, from our settings."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ from olive_like.errors import PassError
 from olive_like.passes.base import Context
 from olive_like.passes.finetune.settings import TrainingSettings
 from olive_like.systems import zero
-
-_CHECKPOINT_FILES = ("trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state.pth")
 
 
 def arguments(
@@ -150,26 +148,3 @@ def _trackers(config: TrainingSettings, context: Context) -> list[str]:
     if "tensorboard" in names:
         os.environ["TENSORBOARD_LOGGING_DIR"] = config.logging_dir or str(context.scratch / "logs")
     return names
-
-
-def last_checkpoint(config: TrainingSettings, context: Context, shared: bool = False) -> str | None:
-    """The last whole checkpoint of an interrupted run; the state file is written last.
-
-    Where ranks share the optimizer each has files of its own, whose names the libraries choose.
-    """
-    if not config.resume or not context.scratch.is_dir():
-        return None
-    found = sorted(context.scratch.glob("checkpoint-*"), key=lambda p: -int(p.name.rpartition("-")[2]))
-    for folder in found:
-        files = list(_CHECKPOINT_FILES[:1] if shared else _CHECKPOINT_FILES)
-        if context.world_size > 1:
-            files = [name for name in files if name != "rng_state.pth"]
-            files += [f"rng_state_{rank}.pth" for rank in range(context.world_size)]
-        if all(_is_whole(folder / name) for name in files):
-            context.note(f"goes on from step {folder.name.rpartition('-')[2]} of the interrupted run")
-            return str(folder)
-    return None
-
-
-def _is_whole(file: Path) -> bool:
-    return file.exists() and file.stat().st_size > 0

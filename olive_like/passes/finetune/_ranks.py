@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from transformers import TrainingArguments
 from olive_like.errors import PassError
 from olive_like.passes.base import Context
 from olive_like.passes.finetune.settings import TrainingSettings
+from olive_like.systems import zero
 
 _WHOLE = ("pissa", "dora", "dpo", "bottleneck")  # these read or change the base's weights before the training
 
@@ -43,13 +44,25 @@ def stage(deepspeed: Mapping[str, Any] | None) -> int | None:
     return int(found)
 
 
-def begin(method: str, config: TrainingSettings, context: Context, deepspeed: Mapping[str, Any] | None) -> None:
-    """Bring DeepSpeed's ranks together, which wants to be first; after a look at what cannot work."""
-    _check(method, config, context, deepspeed)
-    if deepspeed:
-        from olive_like.passes.finetune import _deepspeed
+def begin(
+    method: str, config: TrainingSettings, context: Context, deepspeed: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    """Bring DeepSpeed's ranks together, which wants to be first; after a look at what cannot work.
 
-        _deepspeed.begin(context.device)
+    Gives DeepSpeed's settings as they can be here.
+    """
+    _check(method, config, context, deepspeed)
+    if not deepspeed:
+        return None
+    from olive_like.passes.finetune import _deepspeed
+
+    _deepspeed.begin(context.device)
+    if deepspeed.get("optimizer") == zero.ADAM:
+        if config.optim.startswith("adamw") and _deepspeed.can_build():
+            return deepspeed
+        context.note(f"the optimizer is {config.optim} as torch has it, not DeepSpeed's own for processors")
+        return {**{k: v for k, v in deepspeed.items() if k != "optimizer"}, "zero_force_ds_cpu_optimizer": False}
+    return deepspeed
 
 
 @contextmanager
@@ -67,6 +80,31 @@ def loading(method: str, config: TrainingSettings, arguments: TrainingArguments)
         yield
     finally:
         set_hf_deepspeed_config(settings)
+
+
+def same_numbers(model: Any, dtype: torch.dtype, deepspeed: Mapping[str, Any] | None) -> None:
+    """Give what is trained the base's numbers under stage 3; DeepSpeed's optimizer keeps it in float32 all the same.
+
+    It does so by itself in the other stages, and at stage 3 leaves a model as it is that was shared out while it was
+    loaded: an adapter in float32 would meet activations in bfloat16.
+    """
+    if stage(deepspeed) != 3 or dtype is torch.float32:
+        return
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.dtype is torch.float32:
+            parameter.data = parameter.data.to(dtype)
+
+
+def exchange(records: Sequence[dict[str, Any]], field: str, context: Context) -> None:
+    """Share what each rank has found out about the records that fall to it, which the ranks take in turn."""
+    if context.world_size < 2:
+        return
+    found: list[list[Any]] = [[] for _ in range(context.world_size)]
+    mine = [record[field] for record in records[context.rank :: context.world_size]]
+    torch.distributed.all_gather_object(found, mine)
+    for rank, values in enumerate(found):
+        for record, value in zip(records[rank :: context.world_size], values, strict=True):
+            record[field] = value
 
 
 def gathered(trainer: Any, model: Any, everything: bool) -> dict[str, torch.Tensor] | None:

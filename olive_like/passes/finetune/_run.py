@@ -15,8 +15,8 @@ from olive_like.artifacts import Adapter, Artifact, HfModel
 from olive_like.errors import PassError
 from olive_like.passes._models import attach_adapter, load_config, load_model, load_tokenizer, quiet, torch_dtype
 from olive_like.passes.base import Context
-from olive_like.passes.finetune import _attention, _objectives, _ranks, _save
-from olive_like.passes.finetune._arguments import arguments, deepspeed_settings, last_checkpoint, spared_import
+from olive_like.passes.finetune import _attention, _objectives, _ranks, _resume, _save
+from olive_like.passes.finetune._arguments import arguments, deepspeed_settings, spared_import
 from olive_like.passes.finetune._build import with_adapter
 from olive_like.passes.finetune._device import compute_dtype
 from olive_like.passes.finetune._objectives import Objective
@@ -86,7 +86,8 @@ class Training:
         self.dtype = compute_dtype(self.config, self.context)
         # Before the model is loaded: DeepSpeed's third stage splits the weights while they come in.
         deepspeed = deepspeed_settings(self.config, self.context)
-        _ranks.begin(self.method, self.config, self.context, deepspeed)
+        deepspeed = _ranks.begin(self.method, self.config, self.context, deepspeed)
+        checkpoint, deepspeed = _resume.start(self.config, self.context, deepspeed)
         self.arguments = arguments(
             self.config,
             self.context,
@@ -113,29 +114,32 @@ class Training:
         objective = self._objective(packed)
         initial = self._keep_initial(model)
         if isinstance(objective, Preferences):
-            self._remember(objective, model)
+            self._remember(objective, model, _ranks.stage(deepspeed))
+        _ranks.same_numbers(model, self.dtype, deepspeed)
         trainer = self._trainer(model, objective)
-        shared = trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled
-        checkpoint = last_checkpoint(self.config, self.context, shared)
         told = trainer.train(resume_from_checkpoint=checkpoint)
         if checkpoint is None:
             self.context.metric("samples_per_second", told.metrics["train_samples_per_second"])
         return self._finish(trainer, model, initial)
 
-    def _remember(self, objective: Preferences, model: Any) -> None:
+    def _remember(self, objective: Preferences, model: Any, stage: int | None) -> None:
         """The reference is the model as it is now: asked once, for the pairs that will be used."""
         needed = self._steps() * self.batch * self.accumulation * max(1, self.context.world_size)
         if needed < len(self.records):
             chosen = torch.randperm(len(self.records), generator=torch.Generator().manual_seed(self.seed))[:needed]
             self.records = [self.records[i] for i in sorted(chosen.tolist())]
-        kind = self.arguments.device
+        if stage != 3:
+            model.to(self.arguments.device)
+        kind = next(model.parameters()).device  # at stage 3 a rank's card has room for its share alone
         half = self.dtype is not torch.float32
 
         def precision() -> Any:
             return torch.autocast(kind.type, self.dtype if half else torch.bfloat16, enabled=half)
 
         for records in (self.records, self.held_out):
-            objective.remember(model, records, self.batch, str(kind), precision)
+            own = records[self.context.rank :: self.context.world_size]
+            objective.remember(model, own, self.batch, str(kind), precision)
+            _ranks.exchange(records, "reference", self.context)
 
     # what to train
 
@@ -375,7 +379,7 @@ class Training:
             attributes["labels"] = list(self.facts["labels"])
         if self.facts["kind"] == "regression":
             attributes["num_labels"] = 1
-        if self.method == "qlora" and getattr(self.config, "save_quant_config", False):
+        if getattr(self.config, "save_quant_config", False):
             attributes["quantization"] = {"type": getattr(self.config, "quant_type", "nf4"), "bits": 4}
         state = _ranks.gathered(trainer, model, everything=not adapter)
         if context.rank == 0:

@@ -6,6 +6,7 @@ import itertools
 import math
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -17,6 +18,7 @@ from transformers.trainer_callback import ExportableState
 from olive_like.errors import PassError
 from olive_like.passes.base import Context
 from olive_like.passes.finetune._objectives import Batch, Objective, Record
+from olive_like.passes.finetune._resume import Ranks
 
 _GROUP = 50  # batches among which lengths are matched
 _DIVERGED_AFTER = 10  # steps in a row
@@ -54,6 +56,7 @@ class StepLosses(TrainerCallback, ExportableState):
 
     def __init__(self) -> None:
         self.losses: list[float] = []
+        self.ranks: Sequence[int | None] = ()
         self._step: Any = 0.0
 
     def add(self, loss: torch.Tensor) -> None:
@@ -66,6 +69,7 @@ class StepLosses(TrainerCallback, ExportableState):
             torch.distributed.all_reduce(self._step)
             self._step = self._step / args.world_size
         self.losses.append(self._step)
+        self.ranks = Ranks.of(args)  # each time: a resumed run starts with what the checkpoint says
         self._step = 0.0
 
     def mean(self, start: int, stop: int) -> float:
@@ -74,7 +78,8 @@ class StepLosses(TrainerCallback, ExportableState):
         return sum(self.losses[start:stop]) / max(1, stop - start)
 
     def state(self) -> dict[str, Any]:
-        return {"args": {}, "attributes": {"losses": [float(loss) for loss in self.losses]}}
+        losses = [float(loss) for loss in self.losses]
+        return {"args": {}, "attributes": {"losses": losses, "ranks": list(self.ranks)}}
 
 
 class OliveTrainer(Trainer):
@@ -106,8 +111,8 @@ class OliveTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         lengths = [self.objective.length(record) for record in self.train_dataset]
-        # Ranks take batches in turn: what they take together is what one with batches as large would.
-        size = self.args.train_batch_size * max(1, self.args.world_size)
+        # What ranks take in turn, and one rank in several batches, is together what one with batches as large would.
+        size = self.args.train_batch_size * max(1, self.args.world_size) * self.args.gradient_accumulation_steps
         self.order = EpochOrder(lengths, size, self._order_seed, self._grouped)
         return self.order
 
@@ -226,6 +231,10 @@ class _Reporter(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._trainer.busy_seconds += time.perf_counter() - self._began
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.best_model_checkpoint:  # the folder may have been another key's when this was written
+            state.best_model_checkpoint = str(Path(args.output_dir) / Path(state.best_model_checkpoint).name)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._trainer.order.epoch = int((state.epoch or 0) + 1e-6)

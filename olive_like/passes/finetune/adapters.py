@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field
@@ -51,6 +51,7 @@ class _Trains(Pass):
     data_pass = "TokenizedText"
     distributed = True
     traits = ("device", "world_size", "training")
+    version = 2
     method: ClassVar[str]
 
     Config: ClassVar[type[PassConfig]] = TrainingSettings
@@ -59,6 +60,17 @@ class _Trains(Pass):
     def problems(cls, config: PassConfig, kinds: Sequence[type[Artifact]]) -> list[str]:
         assert isinstance(config, TrainingSettings)
         return setting_problems(config)
+
+    @classmethod
+    def checkpoints_stand_on(cls, document: Mapping[str, Any]) -> Mapping[str, Any]:
+        """How many examples make a step counts, not how many ranks take how many of them at a time."""
+        settings, system = dict(document["settings"]), dict(document["system"])
+        examples = (
+            int(system.pop("world_size"))
+            * int(settings.pop("per_device_train_batch_size"))
+            * int(settings.pop("gradient_accumulation_steps"))
+        )
+        return {**document, "settings": settings, "system": system, "examples_per_step": examples}
 
     @classmethod
     def memory_estimate(cls, inputs: Sequence[Artifact], config: PassConfig) -> int | None:
