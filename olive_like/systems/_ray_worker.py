@@ -1,6 +1,7 @@
 """`python -m olive_like.systems._ray_worker --address=A --resources=JSON -m MODULE …`: a module, run by a Ray cluster.
 
-It lasts as long as the module runs. What the module prints comes out here.
+It lasts as long as the module runs. What the module prints comes out here. With `--apart=1` the module's machine need
+not see this one's files.
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ def main(arguments: list[str]) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: sys.exit(1))
         try:
+            if "apart" in options:
+                from olive_like.systems import _ray_apart
+
+                _ray_apart.serve(arguments[at + 1], arguments[at + 2 :], asked)
+                return 0
             task = ray.remote(max_retries=0, **asked)(_run)
             return int(ray.get(task.remote(["-P", *arguments[at:]])))
         finally:
@@ -46,11 +52,12 @@ def _engine_of(arguments: list[str]) -> int:
 
 def _run(arguments: list[str]) -> int:
     """In the cluster's worker: the module in an interpreter of its own, which dies with the worker."""
-    child = subprocess.Popen([sys.executable, *arguments], start_new_session=True, preexec_fn=_die_with_parent)
+    child = subprocess.Popen([sys.executable, *arguments], start_new_session=True, preexec_fn=die_with_parent)
     return child.wait()
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """For a child, before it becomes another program: not to outlive whoever started it."""
     libc: Any = ctypes.CDLL(None)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() == 1:

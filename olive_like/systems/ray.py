@@ -29,6 +29,9 @@ class Ray(Local):
         resources: Annotated[Mapping[str, float], NotInKey()] = Field(
             {}, description="Other resources of the cluster's nodes that each worker asks for."
         )
+        shared: Annotated[bool, NotInKey()] = Field(
+            True, description="Whether the cluster's machines see the cache folder; else files travel through Ray."
+        )
         retries: Annotated[int, NotInKey()] = Field(
             3, ge=0, description="How often a pass is tried again whose worker was lost."
         )
@@ -45,13 +48,15 @@ class Ray(Local):
         return Launch(
             command=(
                 *(sys.executable, "-P", "-m", "olive_like.systems._ray_worker"),
-                *(f"--address={config.address}", f"--resources={json.dumps(asked, sort_keys=True)}", "-m"),
+                *(f"--address={config.address}", f"--resources={json.dumps(asked, sort_keys=True)}"),
+                *(() if config.shared else ("--apart=1",)),
+                "-m",
             ),
             devices=("cuda",) if cls.kind(config, machine) == "cuda" else ("cpu",),
             threads=config.threads or max(1, int(config.cpus)),
             slots=jobs or slots,
             options=options_of(config),
-            hosts=() if config.address == "local" else ("?",),
+            hosts=("?",) if config.shared and config.address != "local" else (),
             retries=config.retries,
             patience=_HALF_AN_HOUR,  # the cluster may be busy with other things
             libraries_here=True,

@@ -33,6 +33,9 @@ def test_what_is_asked_of_the_cluster() -> None:
     assert launch.hosts
     assert Ray.traits(config) == {"device": "cuda", "world_size": 1}
     assert Ray.launch(Ray.Config(), here).hosts == ()
+    apart = Ray.launch(Ray.Config(address="10.0.0.1:6379", shared=False), here)
+    assert apart.command[-2:] == ("--apart=1", "-m")
+    assert apart.hosts == (), "whom the engine talks to is on its own machine"
     assert "12 cores" in Ray.troubles(Ray.Config(cpus=12), here)[0].message
 
 
