@@ -74,10 +74,11 @@ def load_ir(model: OnnxModel | Path) -> ir.Model:
     return loaded
 
 
-def save_ir(model: ir.Model, path: Path, settings: OnnxFileConfig | None = None) -> Path:
+def save_ir(model: ir.Model, path: Path, settings: OnnxFileConfig | None = None, spool: Path | None = None) -> Path:
     """Write a model; weights that came from a data file go over in one piece, by reference where the disk can.
 
-    The model's external weights point to the written files afterwards.
+    The model's external weights point to the written files afterwards. `spool` is a file of weights that nobody
+    needs any more: it is moved where it can be, not copied.
     """
     settings = settings or OnnxFileConfig()
     if settings.size_threshold < _SHAPES:
@@ -99,7 +100,7 @@ def save_ir(model: ir.Model, path: Path, settings: OnnxFileConfig | None = None)
     if not settings.all_tensors_to_one_file:
         _one_file_each(values, path, settings)
     elif source is not None and settings.save_as_external_data is not True:
-        _take_over(source, values, path, name, settings.size_threshold)
+        _take_over(source, values, path, name, settings.size_threshold, move=source == spool)
     else:
         ir.external_data.unload_from_model(model, path.parent, name, size_threshold_bytes=settings.size_threshold)
         if (path.parent / name).stat().st_size == 0:
@@ -131,10 +132,12 @@ def _whole_file(tensors: list[ir.ExternalTensor]) -> Path | None:
     return path if used * 10 >= path.stat().st_size * 9 else None
 
 
-def _take_over(source: Path, values: list[ir.Value], path: Path, name: str, threshold: int) -> None:
-    """Copy the data file as a whole and put new weights behind the old ones."""
+def _take_over(source: Path, values: list[ir.Value], path: Path, name: str, threshold: int, move: bool = False) -> None:
+    """Copy or move the data file as a whole and put new weights behind the old ones."""
     target = path.parent / name
-    if target != source:
+    if move:
+        shutil.move(source, target)
+    elif target != source:
         clone(source, target)
     with open(target, "r+b") as file:
         for value in values:

@@ -121,6 +121,22 @@ def test_decoder_with_cache(llama: OnnxModel, name: str, settings: dict[str, Any
         assert "text that the model itself made" in events.texts("note")
         assert events.metric("calibration_examples") == 16  # each in a step without and one with a cache
     assert (after.path / "tokenizer.json").exists()
+    speeds = [events.metric(f"tokens_per_second_{when}") for when in ("before", "after")]
+    assert all(speed > 0 for speed in speeds)
+    assert f"writes {speeds[1]:.1f} tokens/s, {speeds[0]:.1f} before" in events.texts("note")
+
+
+def test_speed_is_no_part_of_the_artifact(llama: OnnxModel, bert: OnnxModel) -> None:
+    """What differs from run to run is told, not written; a model that writes no text has no such speed."""
+    silent, told, other = Events(), Events(), Events()
+    quiet = run_pass("OnnxBlockWiseRtnQuantization", llama, silent, measure_speed=False)
+    measured = run_pass("OnnxBlockWiseRtnQuantization", llama, told, measure_speed=True)
+    run_pass("OnnxBlockWiseRtnQuantization", bert, other, measure_speed=True)
+    assert "tokens/s" in told.texts("note")
+    assert "tokens" not in silent.texts("note") + other.texts("note")
+    assert quiet.attributes == measured.attributes
+    written = [{p.name: p.read_bytes() for p in made.path.iterdir()} for made in (quiet, measured)]
+    assert written[0] == written[1]
 
 
 def test_calibration_text(llama: OnnxModel, tmp_path: Path) -> None:

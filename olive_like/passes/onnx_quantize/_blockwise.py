@@ -14,7 +14,6 @@ from olive_like.artifacts import OnnxModel
 from olive_like.passes._onnx_files import components, load_ir, save_ir
 from olive_like.passes._onnx_rewrite import like_input, target_of
 from olive_like.passes.base import Context
-from olive_like.passes.onnx_base import OnnxPassConfig
 from olive_like.passes.onnx_graph.surgeons import _graph
 from olive_like.passes.onnx_graph.surgeons._gemm import gemm_to_matmul_add
 from olive_like.passes.onnx_quantize._finish import complete
@@ -29,6 +28,7 @@ from olive_like.passes.onnx_quantize._select import (
     weight_of,
 )
 from olive_like.passes.onnx_quantize._weights import Matrix, Spool
+from olive_like.passes.onnx_quantize.settings import QuantizingConfig
 
 _SMALLEST_BLOCK = 16
 _SAMPLE = 64  # outputs per weight whose error is measured, when a weight is large
@@ -103,7 +103,7 @@ def by_rows(round_blocks: Callable[[np.ndarray, Spec], tuple[np.ndarray, np.ndar
     return rounder
 
 
-def quantize(model: OnnxModel, config: OnnxPassConfig, context: Context, request: Request) -> OnnxModel:
+def quantize(model: OnnxModel, config: QuantizingConfig, context: Context, request: Request) -> OnnxModel:
     """Quantise all weights that the request allows, one after the other."""
     graphs = {path: load_ir(path) for path in components(model).values()}
     for graph in graphs.values():
@@ -124,7 +124,8 @@ def quantize(model: OnnxModel, config: OnnxPassConfig, context: Context, request
     errors: list[WeightError] = []
     total = sum(len(part) for part in found.values())
     for path, graph in graphs.items():
-        with Spool(context.scratch / f"{path.stem}.quantized") as spool:
+        spooled = context.scratch / f"{path.stem}.quantized"
+        with Spool(spooled) as spool:
             worker = _Worker(graph, spool, context, request)
             for site in found[path]:
                 worker.treat(site)
@@ -132,7 +133,7 @@ def quantize(model: OnnxModel, config: OnnxPassConfig, context: Context, request
         errors += worker.errors
         _graph.drop_unused_weights(graph)
         _graph.need_opset(graph, _graph.CONTRIB, 1)
-        save_ir(graph, target_of(model, path, context), like_input(config, path))
+        save_ir(graph, target_of(model, path, context), like_input(config, path), spooled)
     return complete(
         model, config, context, errors, request.precision, request.bits, method=request.method, **request.more
     )

@@ -40,7 +40,8 @@ def round_columns(weights: np.ndarray, bits: int, block: int, symmetric: bool) -
             result.scales[tile, index] = scales
             if zeros is not None and result.zeros is not None:
                 result.zeros[tile, index] = zeros
-            result.packed[tile, index] = _pack(q, bits, 0).T
+            words = _words(_pack(q, bits, 0))
+            result.packed.view(words.dtype)[tile, index] = words.T
     return result
 
 
@@ -103,6 +104,18 @@ def _pack(q: np.ndarray, bits: int, axis: int) -> np.ndarray:
     packed = parts[0].copy()
     for offset, part in enumerate(parts[1:], 1):
         packed |= part << np.uint8(offset * bits)
+    return packed
+
+
+def _words(packed: np.ndarray) -> np.ndarray:
+    """Up to eight rows of bytes as one row of words, the first in the lowest bits: turned eight times as fast."""
+    for bits, wider in ((8, np.uint16), (16, np.uint32), (32, np.uint64)):
+        if len(packed) % 2:
+            break
+        low, high = packed[0::2].astype(wider), packed[1::2].astype(wider)
+        high <<= wider(bits)
+        low |= high
+        packed = low
     return packed
 
 

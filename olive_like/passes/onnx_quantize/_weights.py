@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from olive_like.passes.onnx_quantize._select import finite
 
-_PIECE = 16 << 20  # bytes
+_PIECE = 4 << 20  # bytes: read and worked on while they are in the processor's cache
 _ALIGNMENT = 64
 
 

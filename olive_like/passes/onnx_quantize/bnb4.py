@@ -8,9 +8,8 @@ from pydantic import Field
 
 from olive_like.artifacts import OnnxModel
 from olive_like.passes.base import Context, Effect
-from olive_like.passes.onnx_base import OnnxPassConfig
 from olive_like.passes.onnx_pass import OnnxPass
-from olive_like.passes.onnx_quantize.settings import NODES_TO_EXCLUDE
+from olive_like.passes.onnx_quantize.settings import NODES_TO_EXCLUDE, QuantizingConfig
 
 
 class OnnxBnb4Quantization(OnnxPass):
@@ -21,7 +20,7 @@ class OnnxBnb4Quantization(OnnxPass):
     seeded = False
     traits = ()
 
-    class Config(OnnxPassConfig):
+    class Config(QuantizingConfig):
         precision: Literal["nf4", "fp4"] | None = Field(
             None, description="The type; by default the one that the model was fine-tuned with, or nf4."
         )

@@ -8,9 +8,8 @@ from pydantic import Field
 
 from olive_like.artifacts import OnnxModel
 from olive_like.passes.base import Context, Effect
-from olive_like.passes.onnx_base import OnnxPassConfig
 from olive_like.passes.onnx_pass import OnnxPass
-from olive_like.passes.onnx_quantize.settings import NODES_TO_EXCLUDE, BlockSize
+from olive_like.passes.onnx_quantize.settings import NODES_TO_EXCLUDE, BlockSize, QuantizingConfig
 
 
 class OnnxEmbeddingQuantization(OnnxPass):
@@ -21,7 +20,7 @@ class OnnxEmbeddingQuantization(OnnxPass):
     seeded = False
     traits = ()
 
-    class Config(OnnxPassConfig):
+    class Config(QuantizingConfig):
         bits: Literal[4, 8] = Field(4, description="Bits per weight.")
         block_size: BlockSize = Field(32, description="How many weights of a row share a scale.")
         is_symmetric: bool = Field(False, description="No zero points.")

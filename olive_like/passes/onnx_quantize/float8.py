@@ -8,9 +8,8 @@ from pydantic import Field
 
 from olive_like.artifacts import OnnxModel
 from olive_like.passes.base import Context, Effect
-from olive_like.passes.onnx_base import OnnxPassConfig
 from olive_like.passes.onnx_pass import OnnxPass
-from olive_like.passes.onnx_quantize.settings import NODES_TO_EXCLUDE
+from olive_like.passes.onnx_quantize.settings import NODES_TO_EXCLUDE, QuantizingConfig
 
 
 class OnnxFloat8Quantization(OnnxPass):
@@ -21,7 +20,7 @@ class OnnxFloat8Quantization(OnnxPass):
     seeded = False
     traits = ()
 
-    class Config(OnnxPassConfig):
+    class Config(QuantizingConfig):
         float8_type: Literal["e4m3fn", "e5m2"] = Field(
             "e4m3fn", description="Four bits of exponent and three of mantissa, or five and two."
         )

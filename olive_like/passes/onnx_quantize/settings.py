@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from olive_like.marks import NotInKey
 from olive_like.passes.onnx_base import OnnxPassConfig
 
 AccuracyLevel = Literal[0, 1, 2, 3, 4]
@@ -15,7 +16,17 @@ NODES_TO_EXCLUDE = "Names of nodes to leave as they are; each must exist. `*` an
 NODES_TO_INCLUDE = "Names of the only nodes to quantise; each must exist. `*` and `?` stand for other characters."
 
 
-class IntegerConfig(OnnxPassConfig):
+class QuantizingConfig(OnnxPassConfig):
+    """What every quantising pass can be told."""
+
+    measure_speed: Annotated[bool | None, NotInKey()] = Field(
+        None,
+        description="Let a language model write a few tokens before and after, for some seconds, and tell the tokens "
+        "per second. Unset: up to 700 MiB, because both models are in memory for it.",
+    )
+
+
+class IntegerConfig(QuantizingConfig):
     """What static and dynamic 8-bit quantisation have in common."""
 
     op_types_to_quantize: list[str] | None = Field(
@@ -36,7 +47,7 @@ class IntegerConfig(OnnxPassConfig):
     extra_options: dict[str, Any] | None = Field(None, description="More options, handed to onnxruntime as they are.")
 
 
-class WeightOnlyConfig(OnnxPassConfig):
+class WeightOnlyConfig(QuantizingConfig):
     """What the block-wise weight-only passes have in common."""
 
     accuracy_level: AccuracyLevel = Field(
