@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import resource
+import sys
+import tempfile
 import time
-
-BEGAN = time.perf_counter()
-
-import json  # noqa: E402
-import resource  # noqa: E402
-import sys  # noqa: E402
-import tempfile  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
+from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -75,6 +72,12 @@ def ours(model: str, data: str, steps: int, batch: int, length: int, file: str, 
     lines = [v for kind, v in said if kind == "progress" and "loss" in v]
     # The first step warms caches up, here as there. Tokens and seconds of it are taken off.
     return {"tokens_per_second": _without_first(lines), "losses": [round(v["loss"], 4) for v in lines]}
+
+
+def dtype() -> Any:
+    from olive_like.passes.finetune._device import bf16_is_fast
+
+    return {"name": "bfloat16" if bf16_is_fast("cpu") else "float32"}
 
 
 def _without_first(lines: list[dict[str, float]]) -> float:
@@ -166,29 +169,11 @@ def plain_trainer(model: str, data: str, steps: int, batch: int, length: int, fi
     return {"tokens_per_second": tokens / seconds, "losses": losses}
 
 
-def first_step() -> Any:
-    """From the process's start to the end of the first step, the tiny model's making left out."""
-    from olive_like.data.config import DataConfig
+def tiny_model(folder: str) -> Any:
+    from tests.tiny_models import tiny_llama
 
-    folder = Path(tempfile.mkdtemp())
-    making = time.perf_counter()
-    from tests.tiny_models import tiny_llama  # imports torch and transformers: counted below, as it must be done anyway
-
-    imported = time.perf_counter()
-    import torch  # noqa: F401
-    from transformers import LlamaConfig, LlamaForCausalLM  # noqa: F401
-
-    heavy = time.perf_counter()
-    model = tiny_llama(folder / "model")
-    made = time.perf_counter() - heavy + (imported - making)
-    rows = DataConfig(rows=[{"text": "one two three"}] * 8).rows
-    data = prepare(model, rows=rows)
-    times: list[float] = []
-    ctx = context(data)
-    ctx.emit = lambda kind, values: times.append(time.perf_counter()) if kind == "progress" else None
-    cls = load("LoRA")
-    cls().apply([model], cls.Config(train_data_config="d", max_steps=1, r=4, logging_steps=1), ctx)
-    return {"seconds": times[0] - BEGAN - made}
+    tiny_llama(Path(folder))
+    return {}
 
 
 def method(name: str, model: str, data: str, steps: int) -> Any:
@@ -337,5 +322,7 @@ def peak(name: str, model: str, data: str, batch: int, **settings: Any) -> Any:
 
 
 if __name__ == "__main__":
+    began = time.perf_counter()
     answer = globals()[sys.argv[1]](**json.loads(sys.argv[2]))
+    answer.setdefault("seconds", round(time.perf_counter() - began, 1))
     Path(sys.argv[3]).write_text(json.dumps(answer), "utf-8")

@@ -11,6 +11,7 @@ from olive_like.errors import WorkflowError
 _METHODS = {
     "lora": "LoRA",
     "qlora": "QLoRA",
+    "loftq": "LoftQ",
     "dora": "DoRA",
     "loha": "LoHa",
     "lokr": "LoKr",

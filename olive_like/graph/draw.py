@@ -23,7 +23,7 @@ def draw(plan: Plan, *, reasons: bool = True) -> str:
     stack.reverse()
     while stack:
         name, depth = stack.pop()
-        lines.append(_line(plan.nodes[name], min(depth, 30), reasons))
+        lines.append(_line(plan.nodes[name], min(depth, 30), reasons, plan.memory.get(name)))
         below = children.get(name, [])
         # A chain stays at its depth, so that a long one does not run off the screen.
         stack.extend((child, depth + (len(below) > 1)) for child in reversed(below))
@@ -54,7 +54,7 @@ def _source(plan: Plan) -> str:
     return f"{plan.source.kind} {(plan.source.digest or '')[:12]}"
 
 
-def _line(item: PlanNode, depth: int, reasons: bool) -> str:
+def _line(item: PlanNode, depth: int, reasons: bool, memory: int | None) -> str:
     node = item.node
     joins = node.upstream[1:]
     text = f"{'  ' * depth}{_MARKS[item.status]}  {node.name}  {node.pass_name}  on {node.system}  {item.key[:12]}"
@@ -65,6 +65,8 @@ def _line(item: PlanNode, depth: int, reasons: bool) -> str:
         text += f"  executes {', '.join(needs.code)}"
     if needs.missing:
         text += f"  needs {', '.join(install_command(name) for name in needs.missing)}"
+    if memory is not None:
+        text += f"  about {memory / 2**30:.1f} GiB of memory"
     if reasons and item.reasons:
         more = f" (+{len(item.reasons) - 1})" if len(item.reasons) > 1 else ""
         text += f"  # {item.reasons[0]}{more}"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from olive_like.artifacts import Artifact, artifact_digest
 from olive_like.graph import keys
+from olive_like.graph.memory import estimates
 from olive_like.graph.model import SOURCE, Graph, Node
 from olive_like.graph.needs import needs_of
 from olive_like.graph.places import Place
@@ -60,12 +61,19 @@ class Plan:
     places: Mapping[str, Place] = field(default_factory=dict)  # system -> how it runs here, for what is to run
 
     def to_json(self) -> dict[str, Any]:
+        memory = self.memory
         return {
-            "nodes": [node.to_json() for node in self.nodes.values()],
+            "nodes": [node.to_json() | {"memory_bytes": memory.get(name)} for name, node in self.nodes.items()],
             "outputs": dict(self.graph.outputs),
             "systems": {name: place.to_json() for name, place in self.places.items()},
             "input_model": {"digest": self.source.digest, "kind": self.source.kind} if self.source else None,
         }
+
+    @cached_property
+    def memory(self) -> Mapping[str, int]:
+        """Estimated peak bytes of what is to run, by node, where that can be told."""
+        to_run = {name for name, item in self.nodes.items() if item.status is not Status.HIT}
+        return estimates((item.node for item in self.nodes.values()), to_run, self.source)
 
     @property
     def all_hits(self) -> bool:

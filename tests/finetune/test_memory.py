@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from olive_like.api import plan
 from olive_like.artifacts import HfModel
 from olive_like.data.config import DataConfig
+from olive_like.graph.draw import draw
 from olive_like.passes.finetune import adapters
 from olive_like.passes.finetune.full import FullFinetune
 from tests.tiny_models import tiny_llama
@@ -43,6 +45,25 @@ def test_it_follows_what_costs_memory(model: HfModel) -> None:
 
 def test_a_model_that_is_not_there_has_no_estimate(tmp_path: Path) -> None:
     assert adapters.LoRA.memory_estimate([HfModel(tmp_path)], adapters.LoRA.Config()) is None
+
+
+def test_a_plan_says_it_before_anything_runs(model: HfModel, tmp_path: Path) -> None:
+    """Also of passes whose input has to be made first, and of data that are named elsewhere."""
+    flow = {
+        "input_model": {"type": "HfModel", "model_path": str(model.path)},
+        "data_configs": [{"name": "long", "rows": ROWS}, {"name": "short", "rows": ROWS, "max_seq_len": 16}],
+        "passes": {
+            "lora": {"type": "LoRA", "train_data_config": "long"},
+            "merge": {"type": "MergeAdapterWeights"},
+            "full": {"type": "FullFinetune", "train_data_config": "long"},
+            "less": {"type": "FullFinetune", "train_data_config": "short", "input": "merge"},
+        },
+    }
+    planned = plan(flow, cache_dir=tmp_path)
+    found = {node["name"]: node["memory_bytes"] for node in planned.to_json()["nodes"]}
+    assert found["merge"] is None
+    assert found["lora"] < found["full"] > found["less"]
+    assert f"about {found['full'] / 2**30:.1f} GiB of memory" in draw(planned)
 
 
 MEASURE = """

@@ -15,7 +15,7 @@ from olive_like.passes.base import Context
 from olive_like.passes.finetune.settings import TrainingSettings
 from olive_like.systems import zero
 
-_WHOLE = ("pissa", "dora", "dpo", "bottleneck")  # these read or change the base's weights before the training
+_WHOLE = ("pissa", "loftq", "dora", "dpo", "bottleneck")  # these read or change the base's weights before the training
 
 
 def _check(method: str, config: TrainingSettings, context: Context, deepspeed: Mapping[str, Any] | None) -> None:
@@ -27,7 +27,7 @@ def _check(method: str, config: TrainingSettings, context: Context, deepspeed: M
         )
     start = str(getattr(config, "init_lora_weights", "default"))
     shares = stage(deepspeed) == 3 or bool(context.launch.get("fsdp"))
-    if shares and (method == "pissa" or start in ("pissa", "olora")):
+    if shares and (method in ("pissa", "loftq") or start in ("pissa", "olora")):
         raise PassError(
             f"{method if start == 'default' else start} changes the weights that ranks share out here",
             "Use stage 2 or below, or another method.",

@@ -184,7 +184,8 @@ class Training:
         _attention.register()
         attention = _attention.NAME if packed else self._attention() or "sdpa"
         options: dict[str, Any] = self._head()
-        if self.method == "qlora":
+        four_bits = self.method in ("qlora", "loftq")
+        if four_bits:
             from olive_like.passes.finetune._qlora import quantization
 
             options["quantization_config"] = quantization(self.config, self.dtype)
@@ -196,7 +197,7 @@ class Training:
         base.config.use_cache = False
         base.config.pad_token_id = self.tokenizer.pad_token_id
         self._check_lengths()
-        if self.method == "qlora":
+        if four_bits:
             from olive_like.passes.finetune._qlora import prepare
 
             prepare(base)
@@ -208,7 +209,16 @@ class Training:
             return base
         if self.method == "bottleneck":
             return self._bottleneck(base)
-        return with_adapter(base, self.method, self.source, self.config, self.task, self.context)
+        model = with_adapter(base, self.method, self.source, self.config, self.task, self.context)
+        if self.method == "loftq" and not self._goes_on():
+            from olive_like.passes.finetune import _loftq
+
+            _loftq.start(model, base_artifact.path, getattr(self.config, "loftq_iter", 1))
+        return model
+
+    def _goes_on(self) -> bool:
+        """Whether there is an adapter to go on from."""
+        return self.config.init_adapter is not None or isinstance(self.source, Adapter)
 
     def _bottleneck(self, base: Any) -> Any:
         from olive_like.passes.finetune import _bottleneck
@@ -328,10 +338,9 @@ class Training:
     # what comes out
 
     def _keep_initial(self, model: Any) -> Path | None:
-        """PiSSA changes the base: what it took out is needed to write an adapter of the untouched base."""
-        if self.method != "pissa" and not str(getattr(self.config, "init_lora_weights", "")).startswith(
-            ("pissa", "olora")
-        ):
+        """Some adapters start with a part of the base: without that part they are adapters of the untouched base."""
+        start = str(getattr(self.config, "init_lora_weights", self.method))
+        if self._goes_on() or not start.startswith(("pissa", "olora", "loftq")):
             return None
         folder = self.context.scratch / "initial"
         if self.context.rank == 0 and not (folder / "adapter_config.json").exists():

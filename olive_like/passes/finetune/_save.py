@@ -7,6 +7,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from peft import get_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+
 from olive_like.artifacts import Adapter, Artifact, Dataset, HfModel
 from olive_like.marks import semantic
 from olive_like.passes.base import Context
@@ -20,7 +23,17 @@ def save_adapter(model: Any, output: Path, initial: Path | None = None, state: d
     model.save_pretrained(output, safe_serialization=True, save_embedding_layers=False, **options)
     if initial is not None:
         shutil.rmtree(output / initial.name, ignore_errors=True)
+        _complete(model, output / "adapter_model.safetensors")
     clean_config(output)
+
+
+def _complete(model: Any, file: Path) -> None:
+    """Add what is trained whole, a head say: peft leaves it out of an adapter that it turns into one of the base."""
+    written = load_file(file)
+    state = get_peft_model_state_dict(model, save_embedding_layers=False)
+    whole = {name: t.contiguous() for name, t in state.items() if name not in written and ".lora_" not in name}
+    if whole:
+        save_file(written | whole, file, metadata={"format": "pt"})
 
 
 def clean_config(folder: Path) -> None:

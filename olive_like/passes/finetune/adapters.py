@@ -166,19 +166,32 @@ class IA3(_Trains):
         modules_to_save: Names = Field(None, description="Layers that are trained whole.")
 
 
+class _InFourBits(AdapterSettings):
+    double_quant: bool = Field(False, description="Quantise the scales too.")
+    quant_type: Literal["nf4", "fp4"] = Field("nf4", description="Type of the 4-bit weights.")
+    compute_dtype: str | None = Field(None, description="Type to compute in; default: as torch_dtype.")
+    save_quant_config: bool = Field(True, description="Write down in the artifact how the base was quantised.")
+    use_rslora: bool = Field(False, description="Scale by alpha / sqrt(r).")
+
+
 class QLoRA(_Trains):
     """Train a low-rank adapter on a base held in 4 bits (QLoRA)."""
 
     method = "qlora"
     tools = ("torch", "transformers", "peft", "bitsandbytes")
 
-    class Config(AdapterSettings):
-        double_quant: bool = Field(False, description="Quantise the scales too.")
-        quant_type: Literal["nf4", "fp4"] = Field("nf4", description="Type of the 4-bit weights.")
-        compute_dtype: str | None = Field(None, description="Type to compute in; default: as torch_dtype.")
-        save_quant_config: bool = Field(True, description="Write down in the artifact how the base was quantised.")
+    class Config(_InFourBits):
         use_dora: bool = Field(False, description="Learn magnitude and direction apart.")
-        use_rslora: bool = Field(False, description="Scale by alpha / sqrt(r).")
+
+
+class LoftQ(_Trains):
+    """Train a low-rank adapter on a base held in 4 bits, starting from what that lost (LoftQ)."""
+
+    method = "loftq"
+    tools = ("torch", "transformers", "peft", "bitsandbytes")
+
+    class Config(_InFourBits):
+        loftq_iter: int = Field(1, ge=1, description="Turns of decomposing what is lost and quantising the rest.")
 
 
 class Adapter(_Trains):
@@ -205,15 +218,3 @@ class DPO(_Trains):
         beta: float = Field(0.1, gt=0, description="How strongly to stay near the model at the start.")
         loss_type: Literal["sigmoid", "hinge", "ipo"] = Field("sigmoid", description="Loss of a pair.")
         label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="Part of the pairs that may be the wrong way.")
-
-
-class LoftQ(Pass):
-    """Train a low-rank adapter that starts from the error of quantising the base (LoftQ)."""
-
-    accepts = HfModel
-    produces = AdapterArtifact
-
-    class Config(AdapterSettings):
-        loftq_iter: int = Field(1, ge=1, description="Rounds of quantising and decomposing.")
-        compute_dtype: str | None = Field(None, description="Type to compute in.")
-        save_quant_config: bool = Field(True, description="Write down how the base was quantised.")

@@ -71,7 +71,7 @@ def _weights(method: str, tensors: dict[str, TensorInfo], width: int) -> float:
     total = 0.0
     for name, info in tensors.items():
         layer = len(info.shape) == 2 and "embed" not in name and "lm_head" not in name and "wte" not in name
-        total += info.elements * (0.5625 if method == "qlora" and layer else width)
+        total += info.elements * (0.5625 if method in ("qlora", "loftq") and layer else width)
     return total
 
 
