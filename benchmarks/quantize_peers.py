@@ -30,19 +30,13 @@ class Peer:
     run: Callable[[Task, list[list[int]]], Save]
 
 
-def gptqmodel(task: Task, texts: list[list[int]], **options: Any) -> Save:
+def gptqmodel(task: Task, texts: list[list[int]]) -> Save:
     from gptqmodel import GPTQModel, QuantizeConfig
 
-    config = QuantizeConfig(bits=4, group_size=task["group"], sym=task["sym"], device="cpu", **options)
-    model = GPTQModel.load(task["model"], config, device="cpu")
+    config = QuantizeConfig(bits=4, group_size=task["group"], sym=task["sym"], device="cpu")
+    model = GPTQModel.load(task["model"], config)
     model.quantize([{"input_ids": text, "attention_mask": [1] * len(text)} for text in texts], batch_size=8)
     return lambda: model.save(task["out"])
-
-
-def gptqmodel_awq(task: Task, texts: list[list[int]]) -> Save:
-    from gptqmodel.quantization import FORMAT, METHOD
-
-    return gptqmodel(task, texts, method=METHOD.AWQ, format=FORMAT.GEMM)
 
 
 def auto_round(iterations: int) -> Callable[[Task, list[list[int]]], Save]:
@@ -68,14 +62,23 @@ def inc(make: str, **options: Any) -> Callable[[Task, list[list[int]]], Save]:
         from neural_compressor.torch import quantization
 
         config = getattr(quantization, make)(bits=4, group_size=task["group"], use_sym=task["sym"], **options)
-        model = quantization.prepare(load(task), config, example_inputs=torch.tensor([texts[0]]))
+        model = load(task)
+        layers = [name for name, _ in linears(model)]
+        model = quantization.prepare(model, config, example_inputs=torch.tensor([texts[0]]))
         with torch.inference_mode(False), torch.no_grad():
             for text in texts:
                 model(torch.tensor([text]))
         model = quantization.convert(model)
-        return lambda: save(task, {n: m.recover() for n, m in model.named_modules() if hasattr(m, "recover")})
+        return lambda: save(task, {name: inc_weight(model.get_submodule(name)) for name in layers}, model)
 
     return run
+
+
+def inc_weight(module: Any) -> Any:
+    """Dense weights of one layer, which AWQ may have put behind a factor on its inputs."""
+    inner = getattr(module, "linear", module)
+    weight = inner.recover() if hasattr(inner, "recover") else inner.weight
+    return weight if inner is module else weight * module.input_scale
 
 
 def hqq(task: Task, _: list[list[int]]) -> Save:
@@ -83,46 +86,47 @@ def hqq(task: Task, _: list[list[int]]) -> Save:
     from hqq.core.quantize import BaseQuantizeConfig, HQQLinear
     from hqq.models.hf.base import AutoHQQHFModel
 
-    model = load(task)
+    model = load(task, "float32")
     config = BaseQuantizeConfig(nbits=4, group_size=task["group"], axis=1)
     AutoHQQHFModel.quantize_model(model, config, compute_dtype=torch.float32, device="cpu")
     return lambda: save(task, {n: m.dequantize() for n, m in model.named_modules() if isinstance(m, HQQLinear)})
 
 
-def olive(name: str) -> Callable[[Task, list[list[int]]], Save]:
+def olive(kind: str) -> Callable[[Task, list[list[int]]], Save]:
     def run(task: Task, texts: list[list[int]]) -> Save:
         import torch
         from olive.common.quant.nn import QuantLinear
         from olive.model import HfModelHandler
         from olive.passes.olive_pass import create_pass_from_dict
         from olive.passes.pytorch import gptq, quant_utils, rtn
-        from transformers import AutoModelForCausalLM
 
         rows = [
             {"input_ids": torch.tensor([t]), "attention_mask": torch.ones(1, len(t), dtype=torch.long)} for t in texts
         ]
         quant_utils.get_calibration_dataset = lambda *_: rows
         settings = {"bits": 4, "group_size": task["group"], "sym": task["sym"]}
-        cls = {"Gptq": gptq.Gptq, "Rtn": rtn.Rtn}[name]
-        made = create_pass_from_dict(cls, settings, disable_search=True).run(
-            HfModelHandler(task["model"], load_kwargs={"torch_dtype": "float32"}), task["out"] + ".olive"
+        module = {"Gptq": gptq, "Rtn": rtn}[kind]
+        finalize, made = module.finalize, []
+
+        def keep(model: Any, path: Any, wrapper: Any, *rest: Any, **options: Any) -> Any:
+            # Read from memory: this version's folders load with random weights in newer transformers.
+            made.append(wrapper.model)
+            return finalize(model, path, wrapper, *rest, **options)
+
+        module.finalize = keep
+        create_pass_from_dict(getattr(module, kind), settings, disable_search=True).run(
+            HfModelHandler(task["model"]), task["out"] + ".olive"
         )
-
-        def widen() -> None:
-            model = AutoModelForCausalLM.from_pretrained(made.model_path)
-            save(task, {
-                n: m.unpack_and_dequantize(m.qweight, m.scales, getattr(m, "qzeros", None))
-                for n, m in model.named_modules() if isinstance(m, QuantLinear)
-            })  # fmt: skip
-
-        return widen
+        return lambda: save(task, {
+            n: m.unpack_and_dequantize(m.qweight, m.scales, getattr(m, "qzeros", None))
+            for n, m in made[0].named_modules() if isinstance(m, QuantLinear)
+        })  # fmt: skip
 
     return run
 
 
 PEERS = {
     "gptqmodel": Peer("gptqmodel", gptqmodel),
-    "gptqmodel-awq": Peer("gptqmodel", gptqmodel_awq),
     "auto-round": Peer("auto-round", auto_round(200)),
     "auto-round-rtn": Peer("auto-round", auto_round(0)),
     "inc-gptq": Peer("neural-compressor-pt", inc("GPTQConfig")),
@@ -133,11 +137,10 @@ PEERS = {
 }
 
 
-def load(task: Task) -> Any:
-    import torch
+def load(task: Task, dtype: str = "auto") -> Any:
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(task["model"], dtype=torch.float32).eval()
+    return AutoModelForCausalLM.from_pretrained(task["model"], dtype=dtype).eval()
 
 
 def linears(model: Any) -> list[tuple[str, Any]]:
@@ -147,17 +150,21 @@ def linears(model: Any) -> list[tuple[str, Any]]:
     return [(n, m) for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and n != "lm_head"]
 
 
-def save(task: Task, weights: dict[str, Any]) -> None:
-    """The model with these dense weights, each of its blocks' layers among them."""
+def save(task: Task, weights: dict[str, Any], changed: Any = None) -> None:
+    """The model with these dense weights of its blocks' layers; norms and the like from `changed` if it is given."""
     import torch
 
-    model = load(task)
+    model = load(task, "float32")
     layers = dict(linears(model))
     if missing := set(layers) - set(weights):
         raise SystemExit(f"{len(missing)} layers were not quantised, {min(missing)} first")
     with torch.no_grad():
         for name, module in layers.items():
             module.weight.copy_(weights[name].reshape(module.weight.shape))
+        others = {} if changed is None else dict(changed.named_parameters())
+        for name, parameter in model.named_parameters():
+            if name in others and name.removesuffix(".weight") not in layers:
+                parameter.copy_(others[name])
     model.save_pretrained(task["out"])
 
 
