@@ -146,3 +146,35 @@ def test_settings_of_an_alternative_count_only_where_it_is_taken(tmp_path):
 def test_the_front_has_what_nothing_beats():
     assert front([(1, 5), (2, 2), (3, 3), (5, 1), (2, 2)]) == [0, 1, 3]
     assert front([]) == []
+
+
+@pytest.mark.parametrize("sampler", ["grid", "nsga2", "tpe"])
+def test_two_objectives_that_pull_apart_make_a_front(tmp_path, sampler):
+    (tmp_path / "mine.py").write_text(
+        "import os\n\ndef inverse(path):\n"
+        "    size = os.path.getsize(os.path.join(path, 'null.bin'))\n"
+        "    return {'value': 1000 / size if size != 30 else 1.0}\n"
+    )
+    value = {"name": "inverse", "type": "custom", "sub_types": [{"name": "value", "higher_is_better": False}],
+             "user_config": {"user_script": "mine.py", "evaluate_func": "inverse"}}  # fmt: skip
+    flow = {
+        "input_model": {"type": "Null"},
+        "evaluators": {"e": {"metrics": ["size_on_disk", value]}},
+        "evaluator": "e",
+        "passes": {"a": {"type": "Null", "bytes": {"choice": [10, 20, 30, 40, 400]}}},
+        "search_strategy": {"sampler": sampler, "max_samples": 5, "objectives": ["inverse", "size_on_disk"]},
+    }
+    (tmp_path / "flow.json").write_text(json.dumps(flow))
+    result = olive_like.run(
+        tmp_path / "flow.json", cache_dir=tmp_path / "cache", output_dir=tmp_path / "out", in_process=True
+    )
+    found = json.loads((tmp_path / "out" / "search.json").read_text())
+    sizes = {
+        trial["values"]["size_on_disk-bytes"] for trial in found["trials"] if trial["number"] in found["pareto_front"]
+    }
+    assert sizes == {10, 20, 30}  # 30 is the best of all at `inverse`, so that what is larger only loses
+    assert found["trials"][found["best"]]["values"]["size_on_disk-bytes"] == 30
+    rows = [line.split(",") for line in (tmp_path / "out" / "trials.csv").read_text().splitlines()]
+    column = rows[0].index("pareto")
+    assert sum(row[column] == "1" for row in rows[1:]) == 3
+    assert result.search["pareto_front"] == found["pareto_front"]
