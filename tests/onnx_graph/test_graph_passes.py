@@ -295,8 +295,3 @@ def test_verify_can_fail(tmp_path: Path) -> None:
     after = run_pass("OnnxFloatToFloat16", model, quiet, verify="off", verify_tolerance=1e-7)
     assert not quiet.texts("warning")
     assert "verified" not in after.attributes
-
-
-def test_what_is_only_declared() -> None:
-    assert not registry.load("MixedPrecisionOverrides").available()
-    assert registry.load("GraphSurgeries").available()

@@ -12,6 +12,7 @@ from olive_like.passes._models import load_model, task_for, torch_dtype
 from olive_like.passes._onnx_files import finish, save_ir
 from olive_like.passes._user_script import load_script
 from olive_like.passes.base import Context
+from olive_like.passes.convert._carried import carried
 from olive_like.passes.convert._check_export import verify_export
 from olive_like.passes.convert._decoder import decoder_part
 from olive_like.passes.convert._encoder_decoder import encoder_decoder_parts
@@ -68,7 +69,7 @@ def _prepared(
         if unknown:
             raise PassError(f"the model has no part {', '.join(unknown)}", f"It has: {', '.join(known)}.")
         parts = [part for part in parts if part.name in only]
-    return model, parts, described(parts, model, task, dtype)
+    return model, parts, described(parts, model, task, dtype) | carried(source)
 
 
 def _load(source: HfModel | Adapter, task: str, config: Any, device: str) -> Any:

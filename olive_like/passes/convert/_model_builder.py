@@ -30,6 +30,7 @@ from olive_like.passes._onnx_runtime import Decoder
 from olive_like.passes._verify import TOLERANCE, Comparison, complain, judge
 from olive_like.passes.base import Context
 from olive_like.passes.convert._builder_speech import finish_speech
+from olive_like.passes.convert._carried import carried
 from olive_like.passes.convert._check_export import greedy
 from olive_like.passes.convert._genai import describe_decoder, read_config, write_config
 from olive_like.passes.convert._parts import some_tokens
@@ -63,7 +64,9 @@ def build(source: HfModel | Adapter | OnnxModel, config: Any, context: Context) 
     write_config(context.output, settings)
     if not (context.output / "config.json").exists():
         shutil.copyfile(folder / "config.json", context.output / "config.json")
-    attributes = {"file": file, "task": "text-generation", "genai": True} | _describe(settings, folder, config)
+    attributes = (
+        {"file": file, "task": "text-generation", "genai": True} | _describe(settings, folder, config) | carried(source)
+    )
     if "encoder" in settings["model"]:
         return finish_speech(settings, source, attributes, config, context)
     result = finish(context, OnnxModel(context.output), attributes)

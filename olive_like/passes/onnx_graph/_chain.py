@@ -11,6 +11,7 @@ from olive_like.passes._onnx_runtime import (
     Arrays,
     Shape,
     describe_graph,
+    known_axes,
     make_feeds,
     open_session,
     run_session,
@@ -42,6 +43,8 @@ def verify_chains(
         made |= {v["name"] for v in io["outputs"]}
     result = Comparison()
     for seed, batch in enumerate((1, 2)):
-        feeds = make_feeds({"inputs": list(inputs.values())}, Shape(batch, 6, 0), seed, vocabulary_of(model))
+        feeds = make_feeds(
+            {"inputs": list(inputs.values())}, Shape(batch, 6, 0, known_axes(model)), seed, vocabulary_of(model)
+        )
         compare_outputs(run_chain(before, feeds, context), run_chain(after, feeds, context), result)
     return judge(result, config.verify, config.verify_tolerance or EXACT, context)

@@ -8,14 +8,19 @@ from typing import Any
 import onnx_ir as ir
 from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.calibrate import CalibrationDataReader
+from onnxruntime.quantization.execution_providers.qnn.mixed_precision_overrides_utils import (
+    MixedPrecisionTensorQuantOverridesFixer,
+)
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
+from onnxruntime.quantization.tensor_quant_overrides import TensorQuantOverridesHelper
 
 from olive_like.artifacts import OnnxModel
 from olive_like.errors import PassError
-from olive_like.passes._onnx_files import components, load_ir, save_ir
+from olive_like.passes._onnx_files import components, load_ir, load_proto, save_ir
 from olive_like.passes._onnx_rewrite import like_input, model_bytes, target_of
 from olive_like.passes._onnx_runtime import ORT_ERRORS, Arrays
 from olive_like.passes.base import Context
+from olive_like.passes.onnx_graph._precision_overrides import ATTRIBUTE
 from olive_like.passes.onnx_graph.surgeons._graph import scalar
 from olive_like.passes.onnx_quantize._calibration import calibration_feeds
 from olive_like.passes.onnx_quantize._finish import complete
@@ -90,7 +95,8 @@ def quantize_statically(model: OnnxModel, config: Any, context: Context) -> Onnx
         if masks:
             context.note(f"{len(masks)} nodes of attention masks stay float: their values span 38 powers of ten")
         kept = (include & names(before), (exclude & names(before)) | masks)
-        _run(ready.with_suffix(".named.onnx"), result, feeds, ops, kept, is_large(before), config)
+        own = own_types(model, before, ready.with_suffix(".named.onnx"), config)
+        _run(ready.with_suffix(".named.onnx"), result, feeds, ops, kept, is_large(before), config, own)
         after = load_ir(result)
         quantized += sum(node.op_type == "QuantizeLinear" for node in after.graph)
         errors += integer_errors(before, after)
@@ -150,6 +156,7 @@ def _run(
     kept: tuple[set[str], set[str]],
     large: bool,
     config: Any,
+    own: dict[str, Any],
 ) -> None:
     try:
         with quiet():
@@ -168,7 +175,7 @@ def _run(
                 use_external_data_format=large,
                 calibrate_method=CalibrationMethod[config.calibrate_method],
                 calibration_providers=config.calibration_providers or ["CPUExecutionProvider"],
-                extra_options=_options(config),
+                extra_options=_options(config, own),
             )
     except ORT_ERRORS as error:
         raise PassError(
@@ -177,15 +184,40 @@ def _run(
         ) from error
 
 
-def _options(config: Any) -> dict[str, Any]:
+def _options(config: Any, own: dict[str, Any]) -> dict[str, Any]:
     chosen = options(config)
     if config.prepare_qdq_config and config.quant_format == "QDQ":
         chosen = {"ForceQuantizeNoInputCheck": True, "QDQKeepRemovableActivations": False} | chosen
     if config.min_real_range is not None:
         chosen["MinimumRealRange"] = config.min_real_range
-    if config.tensor_quant_overrides:
-        chosen["TensorQuantOverrides"] = _overrides(config.tensor_quant_overrides)
+    if own:
+        chosen["TensorQuantOverrides"] = own
     return chosen
+
+
+def own_types(model: OnnxModel, graph: ir.Model, file: Path, config: Any) -> dict[str, Any]:
+    """Tensors with settings of their own: those that an earlier pass chose, then the user's, which win."""
+    noted = {name: kind for name, kind in (model.attributes.get(ATTRIBUTE) or {}).items() if name in _tensors(graph)}
+    given = _overrides(config.tensor_quant_overrides or {})
+    if not noted or config.quant_format != "QDQ":
+        return given
+    kind = _TYPES[config.activation_type]
+    helper = TensorQuantOverridesHelper({name: [{"quant_type": _TYPES[noted[name]]}] for name in noted} | given)
+    fixer = MixedPrecisionTensorQuantOverridesFixer.create_from_model(helper, load_proto(file), kind)
+    try:
+        fixer.apply(kind, config.activation_type.startswith("int"))
+    except ValueError as error:
+        raise PassError(
+            f"the types that tensors are to have do not go together: {str(error).splitlines()[0]}",
+            "Look at MixedPrecisionOverrides.",
+        ) from error
+    found: dict[str, Any] = helper.get_dict()
+    return found
+
+
+def _tensors(graph: ir.Model) -> set[str]:
+    names = {str(value.name) for value in graph.graph.inputs} | {str(name) for name in graph.graph.initializers}
+    return names | {str(value.name) for node in graph.graph for value in node.outputs}
 
 
 def _overrides(given: dict[str, Any]) -> dict[str, Any]:
