@@ -22,7 +22,13 @@ class Said(list[tuple[str, dict[str, Any]]]):
 
 
 def run(
-    name: str, model: HfModel, where: Path, data: Dataset | None = None, seed: int = 0, **settings: Any
+    name: str,
+    model: HfModel,
+    where: Path,
+    data: Dataset | None = None,
+    seed: int = 0,
+    field: str = "data_config",
+    **settings: Any,
 ) -> tuple[HfModel, Said]:
     """Run a pass on a model; the output stands in `where`/out, the scratch folder beside it."""
     said = Said()
@@ -33,7 +39,7 @@ def run(
         where / "out",
         where / "scratch",
         seed=seed,
-        data={"data_config": data} if data else {},
+        data={field: data} if data else {},
         emit=lambda kind, values: said.append((kind, dict(values))),
     )
     made = cls().apply([model], cls.Config(**settings), context)

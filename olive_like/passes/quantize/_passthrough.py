@@ -29,10 +29,15 @@ def rewrite(
     changes: dict[str, Change],
     config: dict[str, Any],
     added: dict[str, str] | None = None,
+    shapes: dict[str, tuple[int, ...]] | None = None,
 ) -> None:
-    """The folder with some tensors changed. `added`: new tensor -> the one whose type and shape it has."""
+    """The folder with some tensors changed.
+
+    `added`: new tensor -> the one whose type and shape it has; `shapes`: of changed tensors, if they are others.
+    """
     forms = {entry.name: (entry.dtype, entry.shape) for entry in checkpoint.entries.values()}
     forms |= {name: forms[like] for name, like in (added or {}).items()}
+    forms |= {name: (forms[name][0], shape) for name, shape in (shapes or {}).items()}
     writer = ShardWriter(target / "model.safetensors", [(name, *form) for name, form in forms.items()])
     for name, (dtype, shape) in forms.items():
         if name in changes:

@@ -53,7 +53,7 @@ def orthogonal(size: int, mode: str, draw: torch.Generator) -> torch.Tensor:
 
 def check_orthogonal(matrix: torch.Tensor) -> float:
     """How far a rotation is from one; more than rounding is refused."""
-    gap = float((matrix.T @ matrix - torch.eye(len(matrix), dtype=matrix.dtype)).abs().max())
+    gap = float((matrix.T @ matrix - torch.eye(matrix.shape[1], dtype=matrix.dtype)).abs().max())
     if gap > _ORTHOGONAL:
         raise PassError(f"the rotation of {len(matrix)} is not orthogonal: off by {gap:.1e}")
     return gap
@@ -94,6 +94,16 @@ def plan_rotation(skeleton: Skeleton, what: str) -> Plan:
     return Plan(family, name, len(blocks), width, embedding, head, final)
 
 
+@dataclass
+class Turned:
+    """The tensors that a rotation changes."""
+
+    changes: dict[str, Change]
+    shapes: dict[str, tuple[int, ...]]  # of those that a rotation to fewer dimensions makes narrower
+    added: dict[str, str]  # the head's own matrix, where it had none
+    untied: bool
+
+
 def write_rotated(
     model: HfModel,
     skeleton: Skeleton,
@@ -101,20 +111,23 @@ def write_rotated(
     residual: torch.Tensor,
     values: list[torch.Tensor],
     context: Context,
+    config: dict[str, Any] | None = None,
 ) -> None:
     """The rotated model, tensor by tensor. Head and embedding part ways: only one of them takes up the last norm."""
-    changes, added, untied = rotation_changes(skeleton, plan, residual, values)
-    config: dict[str, Any] = {"tie_word_embeddings": False} if untied else {}
-    if untied:
+    turned = rotation_changes(skeleton, plan, residual, values)
+    settings = {**(config or {}), **({"tie_word_embeddings": False} if turned.untied else {})}
+    if turned.untied:
         context.note("head and embedding were one matrix and are two now: the last norm went into the head")
-    rewrite(model.path, context.output, skeleton.checkpoint, changes, config, added)
+    rewrite(model.path, context.output, skeleton.checkpoint, turned.changes, settings, turned.added, turned.shapes)
     context.metric("orthogonality", max(check_orthogonal(residual), *(check_orthogonal(v) for v in values)))
 
 
-def rotation_changes(
-    skeleton: Skeleton, plan: Plan, residual: torch.Tensor, values: list[torch.Tensor]
-) -> tuple[dict[str, Change], dict[str, str], bool]:
-    family, changes = plan.family, {}
+def rotation_changes(skeleton: Skeleton, plan: Plan, residual: torch.Tensor, values: list[torch.Tensor]) -> Turned:
+    """`residual`: orthonormal columns, as many as the stream has or fewer, which leaves a narrower model."""
+    family = plan.family
+    changes: dict[str, Change] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    width, kept = residual.shape
 
     def read(name: str, start: int, stop: int | None) -> torch.Tensor:
         return finite(skeleton.checkpoint.read(name, start, stop).double(), name)
@@ -133,12 +146,16 @@ def rotation_changes(
         offset = norm_offset(skeleton.model.get_submodule(norm))
         name = tensor(norm)
         assert name is not None
-        changes[name] = lambda start, stop: torch.full((stop - start,), 1.0 - offset, dtype=torch.float64)
+        # A norm divides by the mean square, which is larger over the fewer dimensions.
+        level = (width / kept) ** 0.5 - offset
+        shapes[name] = (kept,)
+        changes[name] = lambda start, stop: torch.full((stop - start,), level, dtype=torch.float64)
 
     def reader(module: str, factor: torch.Tensor) -> None:
         """x -> W diag(g) x, in turned coordinates."""
         name = tensor(module)
         assert name is not None
+        shapes[name] = (skeleton.checkpoint.entries[name].shape[0], kept)
         changes[name] = lambda start, stop: (read(name, start, stop) * factor) @ residual
 
     def writer(module: str, inner: torch.Tensor | None) -> None:
@@ -153,9 +170,11 @@ def rotation_changes(
                 weight = (heads @ inner).reshape(weight.shape)
             return (residual.T @ weight)[start:stop]
 
+        shapes[name] = (kept, *skeleton.checkpoint.entries[name].shape[1:])
         changes[name] = change
         bias = tensor(module, "bias")
         if bias is not None:
+            shapes[bias] = (kept,)
             changes[bias] = lambda start, stop: (residual.T @ read(bias, 0, None))[start:stop]
 
     def value_rows(module: str, turn: torch.Tensor, rows: tuple[int, int] | None, factor: torch.Tensor) -> None:
@@ -168,6 +187,7 @@ def rotation_changes(
             out = torch.einsum("hi...,ij->hj...", part, turn).reshape(weight[low:high].shape)
             return torch.cat([weight[:low], out, weight[high:]])
 
+        shapes[name] = (skeleton.checkpoint.entries[name].shape[0], kept)
         changes[name] = lambda start, stop: (turned(read(name, 0, None) * factor) @ residual)[start:stop]
         bias = tensor(module, "bias")
         if bias is not None:
@@ -197,4 +217,5 @@ def rotation_changes(
     head = head if head is not None and not untied else f"{plan.head}.weight"
     source = embedding if untied else head
     changes[head] = lambda start, stop: (read(source, start, stop) * last) @ residual
-    return changes, ({head: embedding} if untied else {}), untied or skeleton.tied
+    shapes[embedding] = shapes[head] = (skeleton.checkpoint.entries[embedding].shape[0], kept)
+    return Turned(changes, shapes, {head: embedding} if untied else {}, untied or skeleton.tied)

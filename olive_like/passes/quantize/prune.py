@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -52,17 +52,32 @@ class SparseGPT(CalibratedPass):
 
 
 class SliceGPT(Pass):
-    """Cut the residual stream down to its main directions (declared for Olive's files; cannot run yet)."""
+    """Turn the residual stream onto its main directions and cut off the rest: an ordinary, narrower model."""
 
     accepts = HfModel
     produces = HfModel
+    tools = ("torch", "transformers")
+    traits = ("device",)
     data_pass = "TokenizedText"
 
     class Config(PassConfig):
-        calibration_data_config: DataRef = Field(..., description="Calibration data.")
-        calibration_nsamples: int = Field(128, ge=1, description="Sequences to calibrate on.")
-        calibration_batch_size: int = Field(16, ge=1, description="Sequences at a time.")
-        seed: int = Field(42, description="Seed of the choice of sequences.")
         sparsity: float = Field(0.0, ge=0, lt=1, description="Share of the directions to cut.")
-        round_interval: int = Field(8, ge=1, description="The width that is left is a multiple of this.")
-        final_orientation: str = Field("random", description="Orientation of the last block: pca or random.")
+        round_interval: int = Field(
+            8, ge=1, description="The width that is left is a multiple of this, and of the number of heads."
+        )
+        calibration_data_config: DataRef | None = Field(
+            None, description="Calibration data. With none the model itself writes text, from the workflow's seed."
+        )
+        calibration_nsamples: int = Field(128, ge=1, description="Sequences to calibrate on, if there are more.")
+        calibration_batch_size: Annotated[int, NotInKey()] = Field(
+            16, ge=1, description="Accepted for Olive's files; batches are as large as the cache takes."
+        )
+        seed: int = Field(42, description="Seed of the choice of sequences.")
+        final_orientation: Annotated[Literal["random", "pca"], NotInKey()] = Field(
+            "random", description="Accepted for Olive's files; all blocks share one orientation here."
+        )
+
+    def run(self, model: HfModel, config: Config, context: Context) -> HfModel:
+        from olive_like.passes.quantize._slicegpt import run
+
+        return run(model, config, context)
