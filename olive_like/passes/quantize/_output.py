@@ -52,7 +52,11 @@ class LayerError:
 
     def add(self, weight: torch.Tensor, rounded: torch.Tensor) -> None:
         flat = weight.reshape(-1)
-        gap = flat - rounded.reshape(-1)
+        self.add_gap(flat, flat - rounded.reshape(-1))
+
+    def add_gap(self, weight: torch.Tensor, difference: torch.Tensor) -> None:
+        """The same from the weights and what is left of them when the rounded ones are taken away."""
+        flat, gap = weight.view(-1), difference.view(-1)
         square, both, lost = float(flat.dot(flat)), float(flat.dot(gap)), float(gap.dot(gap))
         self.gap += lost
         self.weight += square

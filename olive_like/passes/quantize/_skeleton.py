@@ -11,10 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import init_empty_weights
 from torch import nn
-from transformers import AutoConfig, AutoModel
-from transformers.pytorch_utils import Conv1D
 
 from olive_like.errors import PassError
 from olive_like.passes.quantize._checkpoint import Checkpoint
@@ -95,6 +92,10 @@ class Skeleton:
 
 def load_skeleton(folder: Path) -> Skeleton:
     """The model's structure, parameters on the meta device, computed buffers real."""
+    # Here and not above: seconds that who does without the model's class is spared.
+    from accelerate import init_empty_weights
+    from transformers import AutoConfig
+
     checkpoint = Checkpoint.of(folder)
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     quantized = getattr(config, "quantization_config", None)
@@ -118,11 +119,16 @@ def model_class(config: Any) -> Any:
         raise PassError(
             f"transformers has no class {names[0]}", "Models that bring code of their own cannot be quantised."
         )
-    return AutoModel._model_mapping[type(config)]
+    return transformers.AutoModel._model_mapping[type(config)]
 
 
 def _linear(module: nn.Module) -> bool:
-    return isinstance(module, (nn.Linear, Conv1D))
+    return isinstance(module, nn.Linear) or _transposed(module)
+
+
+def _transposed(module: nn.Module) -> bool:
+    """GPT-2's layers, whose weights are stored as [in, out]; told by name, which needs no import."""
+    return type(module).__name__ == "Conv1D"
 
 
 def choose(
@@ -156,7 +162,7 @@ def choose(
             if skeleton.stored(name, "qweight") is None:
                 skeleton.unnamed.append(name)
             continue
-        transposed = isinstance(module, Conv1D)
+        transposed = _transposed(module)
         shape = tuple(module.weight.shape)
         outputs, inputs = shape[::-1] if transposed else shape
         found.append(Target(name, tensor, outputs, inputs, spec(name, inputs), transposed, is_embedding))

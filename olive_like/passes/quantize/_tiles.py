@@ -23,8 +23,8 @@ from olive_like.passes.quantize._pack import pack_rows, pack_zeros
 from olive_like.passes.quantize._skeleton import Target, finite
 
 Fit = Callable[[torch.Tensor, Spec], tuple[torch.Tensor, torch.Tensor]]
-_TILE = 1 << 16  # weights at a time: with what is made of them, no more than a core's cache holds
-_BAND = 1 << 21  # weights that one thread takes on at a time
+_TILE = 1 << 17  # weights at a time: with what is made of them, about what a core's cache holds
+_BAND = 1 << 19  # weights that a thread reads at a time
 _AHEAD = 1 << 24  # weights that may be under way at once
 
 
@@ -59,7 +59,7 @@ def nearest(rows: torch.Tensor, spec: Spec, name: str) -> Tile:
     codes = _bytes(rounded.view(count, -1))[:, :inputs]
     rounded.sub_(wide_zero).mul_(wide_scale)
     error = LayerError()
-    error.add(weight, rounded)
+    error.add_gap(weight, torch.sub(blocks, rounded, out=rounded))
     return Tile(codes, scale.half(), zero.to(torch.uint8), error)
 
 
@@ -100,7 +100,8 @@ class _Layer:
         return self.target.outputs * self.target.inputs
 
     def start(self, pool: ThreadPoolExecutor) -> None:
-        step = self._rows(self.target.outputs if self.target.transposed else _BAND)
+        # What is stored the other way round cannot be read by rows: one thread takes the whole of it.
+        step = self.target.outputs if self.target.transposed else self._rows(_BAND)
         for start in range(0, self.target.outputs, step):
             self.bands.append(pool.submit(self._band, start, min(start + step, self.target.outputs)))
 
@@ -111,11 +112,11 @@ class _Layer:
     def _band(self, start: int, stop: int) -> LayerError:
         error, step = LayerError(), self._rows(_TILE)
         name, spec = f"{self.target.tensor}.weight", self.target.spec
-        turned = self.checkpoint.read(name).T if self.target.transposed else None
+        read = self.checkpoint.read
+        rows = read(name).T[start:stop] if self.target.transposed else read(name, start, stop)
         for at in range(start, stop, step):
             end = min(at + step, stop)
-            rows = self.checkpoint.read(name, at, end) if turned is None else turned[at:end]
-            tile = self.round_tile(rows, spec, self.target.module)
+            tile = self.round_tile(rows[at - start : end - start], spec, self.target.module)
             self.qweight[:, at:end] = pack_rows(tile.codes, spec.bits).T
             self.scales[:, at:end] = tile.scales.T
             self.zeros[at:end] = tile.zeros

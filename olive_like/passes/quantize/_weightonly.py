@@ -10,6 +10,7 @@ from olive_like.artifacts import HfModel
 from olive_like.passes.base import Context
 from olive_like.passes.quantize import _grid
 from olive_like.passes.quantize._checkpoint import ShardWriter, copy_side_files
+from olive_like.passes.quantize._outline import outline
 from olive_like.passes.quantize._output import (
     Report,
     layout,
@@ -29,7 +30,7 @@ def run(model: HfModel, config: Any, context: Context, method: str) -> HfModel:
         "hqq": fitted(lambda w, s: _grid.hqq(w, s, config.iterations, config.lp_norm)),
     }
     torch.set_num_threads(context.threads)
-    skeleton = load_skeleton(model.path)
+    skeleton = outline(model.path) or load_skeleton(model.path)
     request = read_request(model, config, skeleton, context, adds=True)
     modules = {target.module for target in request.targets}
     if skeleton.tied and skeleton.embedding in modules and skeleton.head not in modules:
