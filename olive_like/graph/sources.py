@@ -73,12 +73,18 @@ def hf_model(name: str, folder: Path | None, attributes: Mapping[str, Any], loca
     return SourceModel(HfModel, path, attributes, local, name)
 
 
+_PARTS = {"encoder_model.onnx": "encoder", "decoder_model.onnx": "decoder"}
+
+
 def onnx_model(path: Path | None, file: str | None, attributes: Mapping[str, Any], name: str) -> SourceModel:
     """An ONNX file with its external data, or a folder that holds one."""
     if path is None or not path.exists():
         return SourceModel(OnnxModel, None, attributes, {}, name)
     if path.is_dir():
         found = [file] if file else sorted(p.name for p in path.glob("*.onnx"))
+        if set(found) == set(_PARTS):  # as an encoder-decoder model is exported
+            parts = [{"name": part, "file": one} for one, part in _PARTS.items()]
+            return SourceModel(OnnxModel, path, {**attributes, "file": found[0], "components": parts}, {}, name)
         if len(found) != 1:
             raise OliveLikeError(
                 f"{path} has {len(found)} ONNX files" + (f": {', '.join(found[:5])}" if found else ""),

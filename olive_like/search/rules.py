@@ -13,6 +13,11 @@ Step = tuple[str, str, dict[str, Any]]  # name, pass type, settings
 EIGHT_BITS = ("int8", "uint8", "int16", "uint16", "int32", "uint32")
 FOUR_BITS = ("int4", "uint4", "nf4", "fp4")
 FLOATS = ("fp32", "fp16", "bf16")
+_NEAREST = {
+    **dict.fromkeys(("int16", "uint16", "int32", "uint32"), "int8"),
+    **dict.fromkeys(("nf4", "fp4", "uint4"), "int4"),
+    "bf16": "fp16",
+}
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,15 @@ def choose(wish: Wish) -> Choice:
     if wish.fixed:
         names, sizes = list(wish.fixed), list(wish.fixed.values())
         steps.append(("fixed_shape", "DynamicToFixedShape", {"dim_param": names, "dim_value": sizes}))
-    return Choice(rule.why, {name: {"type": kind, **settings} for name, kind, settings in steps})
+    return Choice(rule.why + _instead(wish, rule), {name: {"type": kind, **settings} for name, kind, settings in steps})
+
+
+def _instead(wish: Wish, rule: Rule) -> str:
+    """What is made in place of a precision that is not: nobody should have to find that out."""
+    near = _NEAREST.get(wish.precision)
+    if near is None or (wish.precision == "bf16" and "float16" not in rule.steps):
+        return ""
+    return f"; {wish.precision} is not made here, {near} is"
 
 
 def _step(name: str, wish: Wish) -> list[Step]:

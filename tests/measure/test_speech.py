@@ -64,6 +64,22 @@ def test_what_cannot_be_read_is_named(tmp_path):
         waveform(np.zeros((2, 3, 4)), RATE)
 
 
+def test_a_data_set_keeps_its_sound_as_files(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    import pyarrow
+    from pyarrow import parquet
+
+    from olive_like.data._columnar import hub
+
+    file = io.BytesIO()
+    wavfile.write(file, RATE, sound(1))
+    features = datasets.Features({"audio": datasets.Audio(), "text": datasets.Value("string")})
+    table = pyarrow.table({"audio": [{"bytes": file.getvalue(), "path": "a.wav"}], "text": ["one"]})
+    parquet.write_table(table.replace_schema_metadata(features.arrow_schema.metadata), tmp_path / "x.parquet")
+    (row,) = hub("parquet", None, str(tmp_path / "x.parquet"), "train", False, 0)
+    assert waveform(row["audio"], RATE) == pytest.approx(sound(1), abs=1e-6)
+
+
 def test_flac_is_read_where_soundfile_is_there():
     soundfile = pytest.importorskip("soundfile", reason="needs soundfile")
     file = io.BytesIO()
@@ -89,7 +105,7 @@ def whisper(tmp_path_factory):
     from transformers import WhisperFeatureExtractor
 
     folder = tmp_path_factory.mktemp("whisper") / "model"
-    tiny_models.tiny_whisper(folder)
+    tiny_models.tiny_whisper(folder, encoder_layers=1, decoder_layers=1)
     WhisperFeatureExtractor(feature_size=16, chunk_length=1).save_pretrained(folder)
     said = json.loads((folder / "generation_config.json").read_text())
     del said["_from_model_config"]  # with it, what only Whisper has is not read
@@ -129,6 +145,7 @@ def test_pytorch_and_onnx_write_the_same_and_equal_a_plain_loop(whisper, spoken,
     assert one.pop("speech-rtfx") > 0
     assert other.pop("speech-rtfx") > 0
     assert one == pytest.approx(other, abs=1e-9)
+    assert of_a_workflow(onnx.path, spoken, tmp_path) == pytest.approx(one["speech-wer"], abs=1e-9)
 
     model = WhisperForConditionalGeneration.from_pretrained(whisper.path).eval()
     tokenizer = AutoTokenizer.from_pretrained(whisper.path)
@@ -149,6 +166,28 @@ def test_pytorch_and_onnx_write_the_same_and_equal_a_plain_loop(whisper, spoken,
         ours, theirs = simple(" ".join(made)).split(), simple(text).split()
         edits, words = edits + distance(theirs, ours), words + len(theirs)
     assert one["speech-wer"] == pytest.approx(edits / words, abs=1e-9)
+
+
+def of_a_workflow(model, spoken, tmp_path):
+    """The word error rate of an exported folder that a workflow in Olive's words brings."""
+    subs = [{"name": name, "metric_config": {"max_new_tokens": 6}} for name in ("wer", "rtfx")]
+    flow = {
+        "input_model": {"type": "OnnxModel", "model_path": str(model)},
+        "data_configs": [{
+            "name": "spoken",
+            "type": "HuggingfaceContainer",
+            "load_dataset_config": {"type": "huggingface_dataset", "params": {"data_name": str(spoken)}},
+            "pre_process_data_config": {
+                "type": "speech_transcription_pre_process",
+                "params": {"audio_col": "file_name", "text_col": "transcription", "sample_rate": RATE},
+            },
+        }],
+        "metrics": [{"name": "speech", "type": "accuracy", "data_config": "spoken", "sub_types": subs}],
+        "evaluators": {"common": {"metrics": ["speech"]}},
+    }  # fmt: skip
+    result = olive_like.run(flow, cache_dir=tmp_path / "cache", output_dir=tmp_path / "delivered", in_process=True)
+    assert result.ok, result.to_json()
+    return result.passes["input_model.metrics"].metrics["speech-wer"]["value"]
 
 
 def likeliest(model, heard, ids, first):

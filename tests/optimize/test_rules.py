@@ -83,6 +83,14 @@ def test_every_rule_is_reached_and_every_precision_has_one():
     assert reached == {rule.why for rule in RULES}
 
 
+def test_what_is_made_in_place_of_another_precision_is_said():
+    assert "int16 is not made here, int8 is" in choose(Wish("text", precision="int16")).why
+    assert "nf4 is not made here, int4 is" in choose(Wish("language", precision="nf4")).why
+    assert "bf16 is not made here, fp16 is" in choose(Wish("vision", precision="bf16")).why
+    assert "not made" not in choose(Wish("language", "gpu", precision="bf16")).why
+    assert "not made" not in choose(Wish("vision", precision="int8")).why
+
+
 def test_what_no_rule_fits_is_named():
     with pytest.raises(WorkflowError, match="no rule for a vision model in int4 on cpu with model_builder"):
         choose(Wish("vision", precision="int4", exporter="model_builder"))

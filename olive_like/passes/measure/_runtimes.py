@@ -61,7 +61,8 @@ def open_runtime(
     if isinstance(model, OnnxModel):
         from olive_like.passes.measure._onnx_side import GenaiRuntime, OnnxRuntime
 
-        return (GenaiRuntime if model.is_genai else OnnxRuntime)(model, context, settings)
+        genai = model.is_genai or (model.path / "genai_config.json").is_file()  # of a folder that the user brought
+        return (GenaiRuntime if genai else OnnxRuntime)(model, context, settings)
     if isinstance(model, (HfModel, Adapter)):
         return TorchRuntime(model, context, task)
     if isinstance(model, PyTorchModel):
