@@ -111,6 +111,8 @@ class _Cache:
 
     def row(self, job: dict[str, Any]) -> dict[str, Any]:
         full = job | self.setting
+        if "peer" not in job and job["method"] not in CALIBRATED:
+            del full["samples"]
         if (name := json.dumps(full)) not in self.rows:
             self.rows[name] = _child(self.args, job)
             if self.args.cache:
