@@ -27,9 +27,21 @@ class Place:
 
 def place_of(cls: Any, config: Any, machine: Machine, nodes: Iterable[Node]) -> Place:
     """How a system would run these nodes; what only hinders computing on its device counts where one does."""
-    computes = any("device" in node.cls.traits for node in nodes)
+    some = list(nodes)
+    computes = any("device" in node.cls.traits for node in some)
     troubles = tuple(t for t in cls.troubles(config, machine) if computes or not t.device)
-    return Place(None if troubles else cls.launch(config, machine), troubles)
+    if troubles:
+        return Place(None, troubles)
+    launch = cls.launch(config, machine)
+    return Place(launch, tuple(_misfits(launch, some)))
+
+
+def _misfits(launch: Launch, nodes: Iterable[Node]) -> Iterator[Trouble]:
+    """Passes that do not go with how the system starts ranks."""
+    for node in nodes:
+        found = node.cls.misfit(node.config, launch.options) if node.cls.distributed else None
+        if found is not None:
+            yield Trouble(f"{node.name}: {found[0]}", found[1])
 
 
 def lines(places: Mapping[str, Place]) -> Iterator[str]:

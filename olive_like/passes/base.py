@@ -155,6 +155,11 @@ class Pass:
         return None
 
     @classmethod
+    def misfit(cls, config: PassConfig, launch: Mapping[str, Any]) -> tuple[str, str] | None:
+        """Why the pass cannot run as ranks that are launched with these options, and what to do."""
+        return None
+
+    @classmethod
     def memory_estimate(cls, inputs: Sequence[Artifact], config: PassConfig) -> int | None:
         """Peak bytes of memory that a run will need, where it can be told from headers."""
         return None

@@ -35,6 +35,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], float]] = {
     "qlora": ({"type": "cuda"}, {"type": "QLoRA", "torch_dtype": "bfloat16"}, 2e-1),
     "torchrun": ({"type": "torchrun", "ranks": 1}, {"adam_epsilon": 1.0002e-8}, 2e-3),
     "zero3": ({"type": "deepspeed", "stage": 3, "ranks": 1, "offload": "cpu"}, {}, 5e-3),
+    "zero3_bf16": ({"type": "deepspeed", "stage": 3, "ranks": 1, "offload": "cpu"}, {"torch_dtype": "bfloat16"}, 5e-2),
 }
 
 

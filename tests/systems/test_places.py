@@ -14,7 +14,9 @@ from olive_like.errors import WorkflowError
 from olive_like.graph.draw import draw
 from olive_like.graph.model import Node
 from olive_like.graph.places import place_of
+from olive_like.passes import registry
 from olive_like.passes.pretend.null import Null
+from olive_like.systems import registry as systems
 from olive_like.systems.base import Machine
 from olive_like.systems.cuda import Cuda
 from olive_like.systems.machine import this_machine
@@ -81,3 +83,22 @@ def test_a_pass_that_cannot_be_distributed_runs_as_one_process(tmp_path: Path) -
     assert os.path.getsize(tmp_path / "out" / "a" / "null.bin") == 10
     again = olive_like.run(flow(tmp_path, {"type": "local"}))
     assert again.passes["a"].status == "hit"  # the same on whatever system
+
+
+@pytest.mark.parametrize(
+    ("name", "system", "said"),
+    [
+        ("PiSSA", {"type": "deepspeed", "stage": 3}, "n: PiSSA changes weights that ranks share out here"),
+        ("PiSSA", {"type": "deepspeed", "stage": 2}, None),
+        ("QLoRA", {"type": "fsdp"}, "n: QLoRA does not train under FSDP here"),
+        ("QLoRA", {"type": "deepspeed", "stage": 3}, None),
+        ("LoRA", {"type": "fsdp"}, None),
+    ],
+)
+def test_what_does_not_go_together_is_told_by_the_plan(name: str, system: dict[str, Any], said: str | None) -> None:
+    pytest.importorskip("deepspeed")
+    cls = registry.load(name)
+    node = Node("n", cls, name, cls.Config(), ())
+    kind = systems.load(system.pop("type"))
+    place = place_of(kind, kind.Config(ranks=2, device="cpu", **system), NO_GPU, [node])
+    assert [trouble.message for trouble in place.troubles] == ([said] if said else [])

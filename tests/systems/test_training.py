@@ -48,6 +48,37 @@ def test_the_loss_is_that_of_one_process(name: str, training: Training, local: f
     assert loss_with_plain_peft(training, output) == pytest.approx(local, abs=1e-3)
 
 
+PAIRS = [{"prompt": f"what is {i}?", "chosen": f" it is {i * 2}", "rejected": f" no idea {i}"} for i in range(24)]
+
+
+def test_other_methods(training: Training) -> None:
+    """In one run: preferences and 4 bits on ranks and on one process, and an adapter in bfloat16 at stage 3."""
+    flow = json.loads(training.file({"type": "local"}, "others").read_text())
+    train = flow["passes"]["train"]
+    alone, shared = {"per_device_train_batch_size": 4}, {"per_device_train_batch_size": 2}
+    preferences = {**train, "type": "DPO", "train_data_config": "pairs", "max_steps": 4, "eval_steps": 4}
+    kinds = {"four_bits": {**train, "type": "QLoRA"}, "preferences": preferences}
+    flow["data_configs"].append({"name": "pairs", "rows": PAIRS, "eval_fraction": 0.25})
+    flow["systems"] |= {"zero2": SYSTEMS["zero2"], "zero3": {"type": "deepspeed", "stage": 3, "ranks": 2}}
+    flow["systems"]["one"] = {"type": "deepspeed", "stage": 3, "ranks": 1}
+    first = {"input": "input_model"}
+    flow["passes"] = {
+        **{f"{name}_alone": {**step, **alone, **first} for name, step in kinds.items()},
+        "four_bits": {**kinds["four_bits"], **shared, **first, "system": "zero3"},
+        "preferences": {**kinds["preferences"], **shared, **first, "system": "zero2"},
+        "bf16": {**train, **alone, **first, "torch_dtype": "bfloat16", "system": "one"},
+        "bf16_alone": {**train, **alone, **first, "torch_dtype": "bfloat16"},
+    }
+    file = training.root / "others.json"
+    file.write_text(json.dumps(flow))
+    out, err = training.start(file).communicate(timeout=280)
+    passes = {found["name"]: found for found in json.loads(out)["passes"]}
+    assert {found["status"] for found in passes.values()} == {"ran"}, out + err[-3000:]
+    losses = {name: found["metrics"].get("eval_loss") for name, found in passes.items()}
+    for name, tolerance in {"four_bits": 1e-3, "preferences": 1e-3, "bf16": 5e-3}.items():
+        assert losses[name] == pytest.approx(losses[f"{name}_alone"], abs=tolerance)
+
+
 def loss_with_plain_peft(training: Training, adapter: Path) -> float:
     """The adapter, loaded as anybody would, on the examples that were held out."""
     import torch

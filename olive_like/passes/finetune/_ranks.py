@@ -12,6 +12,7 @@ from transformers import TrainingArguments
 
 from olive_like.errors import PassError
 from olive_like.passes.base import Context
+from olive_like.passes.finetune.misfits import misfit, stage
 from olive_like.passes.finetune.settings import TrainingSettings
 from olive_like.systems import zero
 
@@ -25,23 +26,8 @@ def _check(method: str, config: TrainingSettings, context: Context, deepspeed: M
             "DeepSpeed needs its launcher, and this system has none",
             "Run the pass on a system of type deepspeed, with one rank if need be: `{type: deepspeed, ranks: 1}`.",
         )
-    start = str(getattr(config, "init_lora_weights", "default"))
-    shares = stage(deepspeed) == 3 or bool(context.launch.get("fsdp"))
-    if shares and (method in ("pissa", "loftq") or start in ("pissa", "olora")):
-        raise PassError(
-            f"{method if start == 'default' else start} changes the weights that ranks share out here",
-            "Use stage 2 or below, or another method.",
-        )
-    if context.launch.get("fsdp") and method == "qlora":
-        raise PassError("QLoRA does not train under FSDP here", "Use the system deepspeed with stage 2, or torchrun.")
-
-
-def stage(deepspeed: Mapping[str, Any] | None) -> int | None:
-    """What DeepSpeed's ranks share; None without DeepSpeed."""
-    if not deepspeed:
-        return None
-    found = deepspeed.get("zero_optimization", {}).get("stage", 0)
-    return int(found)
+    if wrong := misfit(method, config, deepspeed, context.launch.get("fsdp")):
+        raise PassError(*wrong)
 
 
 def begin(

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from transformers import TrainingArguments
 
 from olive_like.passes.base import Context
-from olive_like.passes.finetune import _ranks
+from olive_like.passes.finetune.misfits import stage
 from olive_like.passes.finetune.settings import TrainingSettings
 
 _FILES = ("trainer_state.json", "optimizer.pt", "scheduler.pt")
@@ -26,7 +26,7 @@ class Ranks(NamedTuple):
     @classmethod
     def of(cls, arguments: TrainingArguments) -> Ranks:
         settings = arguments.hf_deepspeed_config if arguments.deepspeed else None
-        return cls(arguments.world_size, _ranks.stage(settings.config if settings else None))
+        return cls(arguments.world_size, stage(settings.config if settings else None))
 
 
 class Start(NamedTuple):
@@ -42,7 +42,7 @@ def start(config: TrainingSettings, context: Context, deepspeed: dict[str, Any] 
     if found is None:
         return Start(None, deepspeed)
     folder, writers = found
-    ours = Ranks(context.world_size, _ranks.stage(deepspeed))
+    ours = Ranks(context.world_size, stage(deepspeed))
     step = folder.name.rpartition("-")[2]
     if why := _obstacle(writers, ours, config, context):
         context.note(f"the interrupted run had come to step {step}, but {why}: this one starts anew")
@@ -65,14 +65,20 @@ def _last(config: TrainingSettings, context: Context, deepspeed: Mapping[str, An
         if not all(_is_whole(folder / name) for name in (_FILES[:1] if shared else _FILES)):
             continue
         writers = _writers(folder)
+        if writers is None:
+            continue
         noise = ["rng_state.pth"] if writers.count == 1 else [f"rng_state_{n}.pth" for n in range(writers.count)]
         if all(_is_whole(folder / name) for name in noise):
             return folder, writers
     return None
 
 
-def _writers(folder: Path) -> Ranks:
-    state = json.loads((folder / _FILES[0]).read_text("utf-8"))
+def _writers(folder: Path) -> Ranks | None:
+    """What the state file says; None if it is not whole."""
+    try:
+        state = json.loads((folder / _FILES[0]).read_text("utf-8"))
+    except ValueError:
+        return None
     return Ranks(*state["stateful_callbacks"]["StepLosses"]["attributes"]["ranks"])
 
 

@@ -25,6 +25,7 @@ from olive_like.passes.finetune._preference import Preferences
 from olive_like.passes.finetune._records import read_records
 from olive_like.passes.finetune._trainer import OliveTrainer
 from olive_like.passes.finetune._user_loss import LoadedLoss
+from olive_like.passes.finetune.misfits import stage
 from olive_like.passes.finetune.settings import TrainingSettings
 from olive_like.passes.tasks import normal
 
@@ -114,7 +115,7 @@ class Training:
         objective = self._objective(packed)
         initial = self._keep_initial(model)
         if isinstance(objective, Preferences):
-            self._remember(objective, model, _ranks.stage(deepspeed))
+            self._remember(objective, model, stage(deepspeed))
         _ranks.same_numbers(model, self.dtype, deepspeed)
         trainer = self._trainer(model, objective)
         told = trainer.train(resume_from_checkpoint=checkpoint)

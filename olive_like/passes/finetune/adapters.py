@@ -73,6 +73,12 @@ class _Trains(Pass):
         return {**document, "settings": settings, "system": system, "examples_per_step": examples}
 
     @classmethod
+    def misfit(cls, config: PassConfig, launch: Mapping[str, Any]) -> tuple[str, str] | None:
+        from olive_like.passes.finetune.misfits import misfit
+
+        return misfit(cls.method, config, launch.get("deepspeed"), launch.get("fsdp"))
+
+    @classmethod
     def memory_estimate(cls, inputs: Sequence[Artifact], config: PassConfig) -> int | None:
         from olive_like.passes.finetune.memory import estimate
 
