@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from olive_like.diagnostics.nearest import did_you_mean
+
 
 class Value(NamedTuple):
     """One measurable value."""
@@ -65,6 +67,41 @@ DEFAULTS: dict[str, str] = {
     "memory": "peak",
     "size_on_disk": "bytes",
 }
+
+# What `metric_config` may have, by the type of the metric. `task`, `num_classes` and `num_labels` have no effect:
+# how many classes there are is seen.
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "accuracy": ("average", "max_new_tokens", "normalizer", "task", "num_classes", "num_labels"),
+    "latency": ("warmup_num", "repeat_test_num", "sleep_num", "batch_size", "sequence_length"),
+    "throughput": ("warmup_num", "repeat_test_num", "sleep_num", "batch_size", "sequence_length"),
+    "generation": ("prompt_length", "generation_length", "repeat_test_num"),
+    "load_time": ("repeat_test_num",),
+    "memory": ("batch_size", "sequence_length"),
+    "size_on_disk": (),
+}
+_WORDS = {"average": ("binary", "micro", "macro", "weighted"), "normalizer": ("basic", "english", "none")}
+_AT_LEAST_ONE = ("repeat_test_num", "batch_size", "sequence_length", "prompt_length", "max_new_tokens")
+
+
+def wrong_setting(kind: str, name: str, value: object) -> str | None:
+    """Why a metric of a type cannot have a setting with this value; None if it can."""
+    known = SETTINGS.get(kind)
+    if known is None:
+        return None
+    if name not in known:
+        near = did_you_mean(name, known) or (f"There are: {', '.join(known)}." if known else "It has none.")
+        return f"{kind} has no setting `{name}`. {near}"
+    if name in _WORDS:
+        return None if value in _WORDS[name] else f"`{name}` is one of {', '.join(_WORDS[name])}, not {value!r}"
+    if name == "task":
+        return None
+    least = 1 if name in _AT_LEAST_ONE else 0
+    number = (int, float) if name == "sleep_num" else int
+    if isinstance(value, number) and not isinstance(value, bool) and value >= least:
+        return None
+    return (
+        f"`{name}` is a {'number of seconds' if name == 'sleep_num' else 'whole number'} from {least} on, not {value!r}"
+    )
 
 
 def names() -> list[str]:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from olive_like.data.config import DataConfig
 from olive_like.marks import NotInKey, ScriptPath
-from olive_like.metrics.catalog import own_function, shorthand, values_of
+from olive_like.metrics.catalog import own_function, shorthand, values_of, wrong_setting
 
 
 class _Model(BaseModel):
@@ -92,8 +92,12 @@ class Metric(_Model):
 
     @model_validator(mode="after")
     def _known_values(self) -> Metric:
-        """A value that the type does not have is found before anything is measured."""
+        """Values and settings that the type does not have are found before anything is measured."""
         known = values_of(self.type)
+        for sub in () if self.user_config.metric_func else self.sub_types:
+            for name, value in sub.metric_config.items():
+                if (why := wrong_setting(self.type, name, value)) is not None:
+                    raise ValueError(why)
         for sub in self.sub_types if known and not self.user_config.metric_func else ():
             if sub.name not in known:
                 raise ValueError(f"{self.type} has no value `{sub.name}`; there are: {', '.join(known)}")

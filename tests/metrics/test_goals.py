@@ -107,3 +107,21 @@ def test_a_file_and_a_function_are_a_metric_of_the_users_own(tmp_path):
 def test_an_unknown_value_is_refused_before_anything_is_measured():
     with pytest.raises(ValueError, match="accuracy has no value `f2_score`"):
         Evaluator.model_validate({"metrics": [{"name": "a", "type": "accuracy", "sub_types": [{"name": "f2_score"}]}]})
+
+
+@pytest.mark.parametrize(
+    ("kind", "sub", "setting", "said"),
+    [
+        ("latency", "avg", {"warmup_nmu": 3}, "Did you mean `warmup_num`"),
+        ("latency", "avg", {"warmup_num": "many"}, "a whole number from 0 on, not 'many'"),
+        ("latency", "avg", {"repeat_test_num": 0}, "from 1 on, not 0"),
+        ("latency", "avg", {"sleep_num": -1}, "a number of seconds from 0 on"),
+        ("size_on_disk", "bytes", {"batch_size": 1}, "It has none"),
+        ("accuracy", "f1_score", {"average": "makro"}, "one of binary, micro, macro, weighted"),
+    ],
+)
+def test_settings_of_a_value_that_make_no_sense_are_refused(kind, sub, setting, said):
+    with pytest.raises(ValueError, match=said):
+        Evaluator.model_validate(
+            {"metrics": [{"name": "m", "type": kind, "sub_types": [{"name": sub, "metric_config": setting}]}]}
+        )
