@@ -132,7 +132,8 @@ def nothing_to_do(models: Iterable[ir.Model], ops: Iterable[str]) -> PassError:
             f"the model is quantised already: it has {listed}, and no floating-point weight is left to quantise",
             "Take the pass out, or let it start from the unquantised model.",
         )
-    wanted = " or ".join(sorted(ops))
+    *others, last = sorted(ops)
+    wanted = f"{', '.join(others)} or {last}" if others else last
     return PassError(
         f"nothing to quantise: no {wanted} with a constant floating-point weight is among the nodes allowed",
         "Look at nodes_to_exclude and the like; a model whose weights are inputs cannot be quantised.",

@@ -24,7 +24,7 @@ def run(model: HfModel, config: Any, context: Context) -> HfModel:
     quiet()
     skeleton = load_skeleton(model.path)
     if skeleton.quantized is not None:
-        raise PassError(f"{model.path} is quantised already", "Quantise the original model, with full weights.")
+        raise PassError("the model is quantised already", "Quantise the original model, with full weights.")
     exclude = list(config.modules_to_not_convert or [])
     check_names("modules_to_not_convert", exclude, skeleton)
     for name in skeleton.checkpoint.entries:

@@ -22,7 +22,7 @@ def dense_skeleton(model: HfModel, context: Context) -> Skeleton:
     torch.set_num_threads(context.threads)
     skeleton = load_skeleton(model.path)
     if skeleton.quantized is not None:
-        raise PassError(f"{model.path} is quantised already", "This pass comes before a quantiser.")
+        raise PassError("the model is quantised already", "This pass comes before a quantiser.")
     return skeleton
 
 

@@ -27,7 +27,7 @@ def run(model: HfModel, config: Any, context: Context) -> HfModel:
     torch.set_num_threads(context.threads)
     skeleton = load_skeleton(model.path)
     if skeleton.quantized is not None:
-        raise PassError(f"{model.path} is quantised already", "Choose layers before the model is quantised.")
+        raise PassError("the model is quantised already", "Choose layers before the model is quantised.")
     algorithm = config.algorithm or ("kld_gradient" if config.ratio else "k_quant_mixed")
     high = {
         "bits": config.high_bits,

@@ -73,7 +73,7 @@ def read_request(model: HfModel, config: Any, skeleton: Skeleton, context: Conte
     if not targets:
         if skeleton.quantized is not None:
             raise PassError(
-                f"{model.path} is quantised already and nothing is left to do",
+                "the model is quantised already and nothing is left to do",
                 "Quantise the original model, or ask for what is left: `lm_head: true`, `embeds: true`.",
             )
         raise PassError("no layer is left to quantise", "Look at `modules_to_not_convert`.")
@@ -91,6 +91,4 @@ def _check_quantized(skeleton: Skeleton, model: HfModel, adds: bool) -> None:
     assert skeleton.quantized is not None
     method = skeleton.quantized.get("quant_method")
     if not adds or method != "gptq":
-        raise PassError(
-            f"{model.path} is quantised already ({method})", "Quantise the original model, with full weights."
-        )
+        raise PassError(f"the model is quantised already ({method})", "Quantise the original model, with full weights.")

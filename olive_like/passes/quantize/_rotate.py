@@ -25,7 +25,7 @@ def quarot(model: HfModel, config: Any, context: Context) -> HfModel:
     torch.set_num_threads(context.threads)
     skeleton = load_skeleton(model.path)
     if skeleton.quantized is not None:
-        raise PassError(f"{model.path} is quantised already", "Rotate the model before it is quantised.")
+        raise PassError("the model is quantised already", "Rotate the model before it is quantised.")
     plan = plan_rotation(skeleton, "QuaRot")
     draw = torch.Generator().manual_seed(config.seed)
     residual = orthogonal(plan.width, config.rotate_mode, draw)

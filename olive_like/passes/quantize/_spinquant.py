@@ -26,7 +26,7 @@ def run(model: HfModel, config: Any, context: Context) -> HfModel:
     torch.set_num_threads(context.threads)
     skeleton = load_skeleton(model.path)
     if skeleton.quantized is not None:
-        raise PassError(f"{model.path} is quantised already", "Rotate the model before it is quantised.")
+        raise PassError("the model is quantised already", "Rotate the model before it is quantised.")
     plan = plan_rotation(skeleton, "SpinQuant")
     if plan.family.value_rows is not None:
         raise PassError(
