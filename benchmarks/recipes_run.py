@@ -21,10 +21,18 @@ from pathlib import Path
 from typing import Any
 
 _SCRIPTS = ("model_script", "user_script")
-_ROLES = (
-    "model_loader", "io_config", "dummy_inputs_func", "load_function", "process_function", "post_process_function",
-    "dataloader_function", "evaluate_func", "metric_func",
-)  # fmt: skip
+# What a workflow names a function for -> the one in the stand-in.
+_ROLES = {
+    "model_loader": "load_model",
+    "io_config": "describe",
+    "dummy_inputs_func": "dummy_inputs",
+    "load_function": "load",
+    "process_function": "process",
+    "post_process_function": "post_process",
+    "dataloader_function": "dataloader",
+    "evaluate_func": "measure",
+    "metric_func": "measure",
+}
 _STAND_IN = Path(__file__).with_name("recipes_stand_in.py")
 
 
@@ -33,7 +41,7 @@ class Outcome:
     """How it went with one file."""
 
     file: Path
-    verdict: str  # ok, failed, not planned
+    verdict: str  # ok, nothing to run (all it does was put aside), failed, not planned
     why: str
     seconds: float
     stood_in: tuple[str, ...] = ()
@@ -108,7 +116,7 @@ def _attempt(file: Path, place: Path, cache: Path) -> dict[str, Any]:
         workflow, said = cut_down(str(moved), (), str(cache))
         result = run(workflow, cache_dir=cache, output_dir=place / "output", in_process=True)
         if result.ok:
-            verdict = "ok"
+            verdict = "ok" if result.passes else "nothing to run"
         else:
             failed = next((p for p in result.passes.values() if p.status == "failed"), None)
             error = failed.error if failed else next(iter(result.errors), None)
@@ -136,7 +144,7 @@ def _moved(file: Path, folder: Path) -> tuple[Path, list[str]]:
     path = str(model.get("model_path") or "")
     if str(model.get("type", "")).lower() == "onnxmodel" and not (file.parent / path).exists():
         target = folder / path if path.endswith(".onnx") else folder / path / "model.onnx"
-        _small_graph(target)
+        _small_graph(target, _named_nodes(seen[-1]))
         stood_in.append(path)
     return folder / file.name, stood_in
 
@@ -153,7 +161,7 @@ def _scripts(tree: Mapping[str, Any], model: Mapping[str, Any], folder: Path) ->
     for name, functions in roles.items():
         io = _described(model)
         filled = text.replace("IO: dict[str, Any] = {}", f"IO: dict[str, Any] = {io!r}")
-        filled = filled.replace("ROLES: dict[str, str] = {}", f"ROLES: dict[str, str] = {functions!r}")
+        filled += "".join(f"\n\n{function} = {_ROLES[role]}\n" for function, role in sorted(functions.items()))
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(filled, "utf-8")
     return list(roles)
@@ -178,20 +186,29 @@ def _described(model: Mapping[str, Any]) -> dict[str, Any]:
     return {"input_names": ["pixel_values", "image_grid_thw"], "output_names": ["image_features"]}
 
 
-def _small_graph(target: Path) -> None:
-    """Two matrices and what lies between them."""
+def _named_nodes(tree: Mapping[str, Any]) -> list[str]:
+    """The nodes that settings speak of."""
+    found: list[str] = []
+    for holder in _holders(tree):
+        found += holder.get("customized_weight_config") or ()
+        found += holder.get("nodes_to_exclude") or ()
+    return list(dict.fromkeys(found))
+
+
+def _small_graph(target: Path, names: Sequence[str]) -> None:
+    """A matrix for each name, and one more, with what lies between them."""
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper, save
 
     random = np.random.default_rng(0)
-    weights = [
-        numpy_helper.from_array(random.standard_normal((128, 128)).astype(np.float32), f"w{i}") for i in range(2)
-    ]
-    nodes = [
-        helper.make_node("MatMul", ["x", "w0"], ["a"], "first"),
-        helper.make_node("Relu", ["a"], ["b"], "between"),
-        helper.make_node("MatMul", ["b", "w1"], ["y"], "second"),
-    ]
+    nodes, weights, last = [], [], "x"
+    for index, name in enumerate([*names, "last"]):
+        array = (random.standard_normal((128, 128)) * 0.1).astype(np.float32)
+        weights.append(numpy_helper.from_array(array, f"w{index}"))
+        nodes.append(helper.make_node("MatMul", [last, f"w{index}"], [f"a{index}"], name))
+        nodes.append(helper.make_node("Relu", [f"a{index}"], [f"b{index}"], f"between{index}"))
+        last = f"b{index}"
+    nodes[-1].output[0] = "y"
     value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 128]) for name in ("x", "y")]
     graph = helper.make_graph(nodes, "stand_in", value[:1], value[1:], weights)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,9 @@
 """A script in the place of one that a workflow names and that did not come with it.
 
 `benchmarks/recipes_run.py` writes this file's text under the name that the workflow has for its script, with what is
-known of the model in `IO` and what each function is for in `ROLES`. The model is small and of no particular kind: an
-embedding of every whole-number input, an attention block over every other, and one matrix per output.
+known of the model in `IO`, and the functions under the names that the workflow has for them. The model is small and of
+no particular kind: an embedding of every whole-number input, an attention block over every other, and one matrix per
+output.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import torch
 from torch import nn
 
 IO: dict[str, Any] = {}
-ROLES: dict[str, str] = {}
 
 _WIDTH = 128
 _WHOLE = ("ids", "length", "len", "targets", "labels", "mask", "grid", "timestep", "id")
@@ -104,10 +104,8 @@ def process(rows: Any, *_: Any, **__: Any) -> list[tuple[dict[str, np.ndarray], 
 
 def post_process(output: Any, *_: Any, **__: Any) -> torch.Tensor:
     """The likeliest class by the first output."""
-    while isinstance(output, (dict, tuple, list)) or hasattr(output, "values"):
-        output = next(iter(output.values() if hasattr(output, "values") and not torch.is_tensor(output) else output))
-        if torch.is_tensor(output):
-            break
+    while not isinstance(output, (torch.Tensor, np.ndarray)):
+        output = next(iter(output.values() if hasattr(output, "values") else output))
     return torch.as_tensor(output).argmax(-1)
 
 
@@ -117,17 +115,3 @@ def dataloader(*_: Any, **__: Any) -> list[tuple[dict[str, np.ndarray], np.ndarr
 
 def measure(*_: Any, **__: Any) -> dict[str, float]:
     return dict.fromkeys(IO.get("values") or ["value"], 0.5)
-
-
-_MADE = {
-    "model_loader": load_model,
-    "io_config": describe,
-    "dummy_inputs_func": dummy_inputs,
-    "load_function": load,
-    "process_function": process,
-    "post_process_function": post_process,
-    "dataloader_function": dataloader,
-    "evaluate_func": measure,
-    "metric_func": measure,
-}
-globals().update({name: _MADE[role] for name, role in ROLES.items()})

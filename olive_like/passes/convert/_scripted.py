@@ -23,17 +23,21 @@ _TYPES = {
 class AsCalled(Flat):
     """The user's model, called with the arguments that its example was made of."""
 
-    def __init__(self, inner: torch.nn.Module, leaves: list[Any], spec: Any, order: list[int], by_name: bool) -> None:
+    def __init__(
+        self, inner: torch.nn.Module, leaves: list[Any], spec: Any, order: list[int], by_name: bool, wanted: list[str]
+    ) -> None:
         super().__init__(inner)
-        self.leaves, self.spec, self.order, self.by_name = leaves, spec, order, by_name
+        self.leaves, self.spec, self.order, self.by_name, self.wanted = leaves, spec, order, by_name, wanted
 
     def forward(self, tensors: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         leaves = list(self.leaves)
         for position, tensor in zip(self.order, tensors, strict=True):
             leaves[position] = tensor
         arguments = pytree.tree_unflatten(leaves, self.spec)
-        outputs = self.inner(**arguments) if self.by_name else self.inner(*arguments)
-        return tuple(leaf for leaf in pytree.tree_leaves(_plain(outputs)) if isinstance(leaf, torch.Tensor))
+        outputs = _plain(self.inner(**arguments) if self.by_name else self.inner(*arguments))
+        if isinstance(outputs, dict) and all(isinstance(outputs.get(name), torch.Tensor) for name in self.wanted):
+            outputs = [outputs[name] for name in self.wanted] or outputs  # a model may give more than is asked for
+        return tuple(leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, torch.Tensor))
 
 
 def _plain(outputs: Any) -> Any:
@@ -74,7 +78,7 @@ def scripted_part(model: torch.nn.Module, script: ModuleType | None, source: Any
     leaves, spec = pytree.tree_flatten(arguments)
     order = [i for i, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
     names, order = _names(arguments, leaves, order, list(io.get("input_names") or []))
-    module = AsCalled(model, leaves, spec, order, by_name).eval()
+    module = AsCalled(model, leaves, spec, order, by_name, list(io.get("output_names") or [])).eval()
     example = {name: leaves[position] for name, position in zip(names, order, strict=True)}
     axes = _axes(io, names)
     example = _grown(module, example, axes)

@@ -76,6 +76,23 @@ def translate_pass(step: LocatedDict, report: Report, field: str) -> None:
                 _placeholder(step, settings, key, report, f"{field}.{key}")
 
 
+def keep_adapters_apart(tree: LocatedDict, report: Report) -> None:
+    """Adapters that a later pass takes out of the graph are not merged into its weights before."""
+    steps = [(field, step, str(step.get("type", "")).lower()) for field, step in each_pass(tree)]
+    if not any(kind == "extractadapters" for _, _, kind in steps):
+        return
+    for field, step, kind in steps:
+        if kind == "onnxconversion" and not any("merge_adapter_weights" in settings for settings in settings_of(step)):
+            step["merge_adapter_weights"] = False
+            report.add(
+                "OL350",
+                "the adapter stays apart in the graph, as ExtractAdapters takes it out later",
+                at_value(step, "type"),
+                f"{field}.merge_adapter_weights",
+                "Write `merge_adapter_weights: false` to have it said.",
+            )
+
+
 def _unused_script(step: LocatedDict, settings: LocatedDict, report: Report, field: str) -> None:
     """Olive lets a script stand beside many passes that take nothing from it."""
     given = [key for key in ("user_script", "script_dir") if key in settings]

@@ -8,7 +8,7 @@ from olive_like.workflow.dialects.data import data_sets, is_nested, translate_da
 from olive_like.workflow.dialects.evaluators import translate_evaluator, translate_evaluators
 from olive_like.workflow.dialects.guide import translate_loose
 from olive_like.workflow.dialects.model import translate_model
-from olive_like.workflow.dialects.passes import each_pass, leaves_open, translate_pass
+from olive_like.workflow.dialects.passes import each_pass, keep_adapters_apart, leaves_open, translate_pass
 from olive_like.workflow.dialects.report import Report
 from olive_like.workflow.dialects.search import say_if_nothing_is_open, translate_strategy
 from olive_like.workflow.dialects.systems import translate_systems
@@ -33,6 +33,8 @@ def apply(tree: LocatedDict, report: Report) -> LocatedDict:
         translate_pass(step, report, field)
         if isinstance(step.get("evaluator"), LocatedDict):
             translate_evaluator(step["evaluator"], metrics, report, f"{field}.evaluator")
+    if foreign:
+        keep_adapters_apart(tree, report)
     translate_strategy(tree, report)
     if "search_strategy" in tree and "passes" in tree:
         say_if_nothing_is_open(tree, leaves_open(tree), report)

@@ -50,6 +50,7 @@ class Trial:
             self._data(config, task)
         for holder in _evaluators(tree):
             self._evaluator(holder)
+        _forget_empty(tree)
         strategy = tree.get("search_strategy")
         if isinstance(strategy, LocatedDict):
             strategy["max_samples"] = min(_number(strategy.get("max_samples"), _TRIALS), _TRIALS)
@@ -171,6 +172,18 @@ def _evaluators(tree: LocatedDict) -> Iterator[LocatedDict]:
     for holder in (tree, *(step for _, step in each_pass(tree))):
         if isinstance(holder.get("evaluator"), LocatedDict):
             yield holder["evaluator"]
+
+
+def _forget_empty(tree: LocatedDict) -> None:
+    """Evaluators that have nothing left to measure are not asked for."""
+    evaluators = tree.get("evaluators")
+    empty = {name for name, evaluator in entries(evaluators) if evaluator.get("metrics") == []}
+    for holder in (tree, *(step for _, step in each_pass(tree))):
+        asked = holder.get("evaluator")
+        if asked in empty if isinstance(asked, str) else isinstance(asked, dict) and asked.get("metrics") == []:
+            take(holder, "evaluator")
+    if "evaluator" not in tree:
+        take(tree, "evaluate_input_model")
 
 
 def _number(value: Any, default: int) -> int:
