@@ -25,8 +25,9 @@ lint: setup
 	$(BIN)/lint-imports
 
 # Checks every workflow file below DIR and says what the others lack: make recipes DIR=path
+# With RUN=1 the clean ones are run as well, cut down to tiny models and made-up data
 recipes: setup
-	$(BIN)/python benchmarks/recipes.py $(DIR)
+	$(BIN)/python benchmarks/recipes.py $(DIR) $(if $(RUN),--run)
 
 # Writes docs/from-olive.md anew
 from-olive: setup

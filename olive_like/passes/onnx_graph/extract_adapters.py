@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from pydantic import Field
 
-from olive_like.artifacts import OnnxModel
+from olive_like.artifacts import Artifact, OnnxModel
 from olive_like.passes.base import Context, Pass
 from olive_like.passes.onnx_base import OnnxPassConfig
 
@@ -33,6 +34,12 @@ class ExtractAdapters(Pass):
         adapter_name: str = Field(
             "adapter_weights", pattern=r"^[\w.-]+$", description="Name of the weights' file, without its suffix."
         )
+
+    @classmethod
+    def problems(cls, config: Any, kinds: Sequence[type[Artifact]]) -> list[str]:
+        if config.adapter_type == "loha":
+            return ["adapter_type: loha cannot be taken out: its product of matrices is one weight in the graph"]
+        return []
 
     def run(self, model: OnnxModel, config: Config, context: Context) -> OnnxModel:
         from olive_like.passes.onnx_graph._extract_adapters import extract
