@@ -108,9 +108,9 @@ def _attempt(file: Path, place: Path, cache: Path) -> dict[str, Any]:
     from olive_like.cli.trial import cut_down
     from olive_like.errors import OliveLikeError
 
-    verdict, why, said = "not planned", "", []
-    moved, stood_in = _moved(file, place / "a/b/c/d")
+    verdict, why, said, stood_in = "not planned", "", [], []
     try:
+        moved, stood_in = _moved(file, place / "a/b/c/d", cache)
         plan(moved, cache_dir=place / "empty")
         verdict = "failed"
         workflow, said = cut_down(str(moved), (), str(cache))
@@ -128,8 +128,10 @@ def _attempt(file: Path, place: Path, cache: Path) -> dict[str, Any]:
     return {"verdict": verdict, "why": why.splitlines()[0] if why else "", "notes": [stood_in, said]}
 
 
-def _moved(file: Path, folder: Path) -> tuple[Path, list[str]]:
+def _moved(file: Path, folder: Path, cache: Path) -> tuple[Path, list[str]]:
     """A copy of the file with everything beside it that it names; and what was stood in for."""
+    from olive_like.api import run
+    from olive_like.cli.trial import cut_down
     from olive_like.workflow.located import plain
     from olive_like.workflow.read import read
 
@@ -144,9 +146,24 @@ def _moved(file: Path, folder: Path) -> tuple[Path, list[str]]:
     path = str(model.get("model_path") or "")
     if str(model.get("type", "")).lower() == "onnxmodel" and not (file.parent / path).exists():
         target = folder / path if path.endswith(".onnx") else folder / path / "model.onnx"
-        _small_graph(target, _named_nodes(seen[-1]))
-        stood_in.append(path)
+        maker = _maker_of(file, path)
+        if maker is None:
+            _small_graph(target, _named_nodes(seen[-1]))
+        else:
+            made, _ = _moved(maker, folder / "maker", cache)
+            workflow, _ = cut_down(str(made), (), str(cache))
+            run(workflow, cache_dir=cache, output_dir=folder / path, in_process=True).raise_for_status()
+        stood_in.append(f"{path}: {maker.name if maker else 'a small graph'}")
     return folder / file.name, stood_in
+
+
+def _maker_of(file: Path, path: str) -> Path | None:
+    """The workflow beside a file whose output is the model that the file starts from."""
+    for other in sorted(file.parent.glob("*.json")):
+        content = json.loads(other.read_text("utf-8"))
+        if other != file and isinstance(content, dict) and content.get("output_dir") == path:
+            return other
+    return None
 
 
 def _scripts(tree: Mapping[str, Any], model: Mapping[str, Any], folder: Path) -> list[str]:

@@ -20,7 +20,7 @@ from olive_like.passes._models import quiet
 from olive_like.passes.tasks import AUTO_CLASSES, normal, task_of
 
 _TOKENIZER = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "chat_template*", "vocab*", "merges.txt",
-              "spiece.model", "sentencepiece*")  # fmt: skip
+              "spiece.model", "sentencepiece*", "*processor_config.json")  # fmt: skip
 _TEXT = ["The quick brown fox jumps over the lazy dog.", "0 1 2 3 4 5 6 7 8 9 + - = ( ) { } [ ] : ; , . ! ?"]
 _CHAT = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '</s>' }}{% endfor %}"
@@ -37,6 +37,7 @@ def make(config: dict[str, Any], source: Path | None, task: str | None, target: 
         copied = _copy_tokenizer(source, draft) if source else False
         tokens = {} if copied else _make_tokenizer(draft)
         _make_model(config, tokens, task, draft)
+        _make_processor(config, draft)
         try:
             os.rename(draft, target)
         except OSError:
@@ -68,6 +69,13 @@ def _make_model(config: dict[str, Any], tokens: dict[str, Any], task: str | None
             raise WorkflowError(f"no tiny {kind} can be made for {wanted}: {line}") from error
         _unlike(model)
     model.float().save_pretrained(folder)
+
+
+def _make_processor(config: dict[str, Any], folder: Path) -> None:
+    """How sound becomes features, where the kind of the model says it."""
+    if config["model_type"] == "whisper" and not (folder / "preprocessor_config.json").exists():
+        small = AutoConfig.from_pretrained(folder)
+        transformers.WhisperFeatureExtractor(feature_size=small.num_mel_bins).save_pretrained(folder)
 
 
 def _unlike(model: torch.nn.Module) -> None:

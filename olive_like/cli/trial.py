@@ -20,7 +20,7 @@ def cut_down(file: str, overrides: Sequence[str], cache_dir: str | None) -> tupl
 
     trial = Trial(
         lambda name, task: tiny(name, task, cache_dir),
-        cache_root(cache_dir) / "test-models" / "pictures",
+        cache_root(cache_dir) / "test-models" / "files",
         Path(file).absolute().parent,
     )
     return read(file, overrides, change=trial).require(), trial.said

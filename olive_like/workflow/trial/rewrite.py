@@ -27,15 +27,16 @@ _AT_MOST = {
     "max_steps": 2,
 }
 _TRAINING = {"per_device_train_batch_size": 2, "per_device_eval_batch_size": 2, "gradient_accumulation_steps": 1}
+_HARNESSES = ("lm_eval", "mteb")
 _DATA = ("source", "files", "rows", "dummy", "load_function", "dataloader_function")
 
 
 class Trial:
     """Puts small things in the place of large ones; `said` tells which."""
 
-    def __init__(self, tiny: MakeTiny, pictures: Path, base_dir: Path) -> None:
+    def __init__(self, tiny: MakeTiny, files: Path, base_dir: Path) -> None:
         self._tiny = tiny
-        self._pictures = pictures
+        self._files = files
         self._base = base_dir
         self.said: list[str] = []
 
@@ -130,17 +131,17 @@ class Trial:
             return
         for name in ("source", "data_name", "subset", "files", "data_files", "split", "eval_split", "format"):
             take(config, name)
-        config["rows"] = made_up_rows(config, task, _ROWS, self._pictures)
+        config["rows"] = made_up_rows(config, task, _ROWS, self._files)
         self._say(f"{_ROWS} made-up rows in place of {source}")
 
     def _evaluator(self, evaluator: LocatedDict) -> None:
         metrics = evaluator.get("metrics")
         if not isinstance(metrics, list):
             return
-        harness = [m for m in metrics if isinstance(m, dict) and m.get("type") == "lm_eval"]
+        harness = [m for m in metrics if isinstance(m, dict) and m.get("type") in _HARNESSES]
         for metric in harness:
             tasks = ", ".join(str(t if isinstance(t, str) else t.get("task", "")) for t in metric.get("tasks") or ())
-            self._say(f"not measured: lm_eval on {tasks}, whose questions are on the hub")
+            self._say(f"not measured: {metric['type']} on {tasks}, whose questions are on the hub")
         kept = [metric for metric in metrics if metric not in harness]
         metrics[:] = kept
         for metric in kept:

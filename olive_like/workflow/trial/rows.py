@@ -22,21 +22,28 @@ _SENTENCES = (
 )
 
 
-def made_up_rows(config: Mapping[str, Any], task: Any, count: int, pictures: Path) -> LocatedList:
-    """Rows with every column that the data set names, or with those that its shape has by default."""
+def made_up_rows(config: Mapping[str, Any], task: Any, count: int, folder: Path) -> LocatedList:
+    """Rows with every column that the data set names, or with those that its shape has by default.
+
+    Pictures and sounds are files in `folder`.
+    """
     image = "image" in config or "image" in str(task)
-    return LocatedList([LocatedDict(_row(config, index, image, pictures)) for index in range(count)])
+    return LocatedList([LocatedDict(_row(config, index, image, folder)) for index in range(count)])
 
 
-def _row(config: Mapping[str, Any], index: int, image: bool, pictures: Path) -> dict[str, Any]:
+def _row(config: Mapping[str, Any], index: int, image: bool, folder: Path) -> dict[str, Any]:
     shape = config.get("shape", "auto")
     row: dict[str, Any] = {}
     if image:
         settings = config.get("image") or {}
-        row[settings.get("image_col", "image")] = str(_picture(pictures, index))
+        row[settings.get("image_col", "image")] = _file(folder, f"{index}.png", "picture", index)
         for name in ("question_col", "answer_col"):
             if settings.get(name):
                 row[settings[name]] = _text(index)
+    if "audio" in config:
+        settings = config["audio"] or {}
+        row[settings.get("audio_col", "audio")] = _file(folder, f"{index}.wav", "sound", index)
+        row[settings.get("text_col") or "text"] = _SENTENCES[index % len(_SENTENCES)]
     if shape in _SHAPES:
         row |= _SHAPES[shape](index)
     for column in _text_columns(config):
@@ -102,11 +109,12 @@ def _listed(value: Any) -> list[str]:
     return [str(item) for item in value] if isinstance(value, Iterable) and not isinstance(value, Mapping) else []
 
 
-def _picture(folder: Path, index: int) -> Path:
-    """A small picture, written once."""
-    file = folder / f"{index}.png"
+def _file(folder: Path, name: str, kind: str, number: int) -> str:
+    """A small picture or sound, written once."""
+    file = folder / name
     if not file.is_file():
-        from olive_like.workflow.trial import _picture
+        from olive_like.workflow.trial import _files
 
-        _picture.write(file, index)
-    return file
+        folder.mkdir(parents=True, exist_ok=True)
+        getattr(_files, kind)(file, number)
+    return str(file)
