@@ -76,7 +76,7 @@ class Metric(_Model):
         "custom",
     ] = Field(..., description="What is measured.")
     backend: Literal["torch_metrics", "huggingface_metrics"] | None = Field(
-        None, description="Whose definition of the metric, where they differ."
+        None, description="Accepted; the values are scikit-learn's, with which both agree."
     )
     sub_types: list[SubMetric] = Field([], description="Its values; default: the usual one of the type.")
     data_config: DataConfig | str | None = Field(None, description="The data to measure on.")

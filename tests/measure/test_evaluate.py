@@ -29,7 +29,7 @@ def measure(model, evaluator, tmp_path, name="out"):
 
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory):
-    return tiny_models.tiny_llama(tmp_path_factory.mktemp("llama"))
+    return tiny_models.tiny_llama(tmp_path_factory.mktemp("llama"), num_hidden_layers=1)
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ def to_onnx(model, folder):
 
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory):
-    return tiny_models.tiny_llama(tmp_path_factory.mktemp("llama"))
+    return tiny_models.tiny_llama(tmp_path_factory.mktemp("llama"), num_hidden_layers=1)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_agreement_and_divergence_equal_a_plain_loop(llama, tmp_path):
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    other = tiny_models.tiny_llama(tmp_path / "other", seed=1)
+    other = tiny_models.tiny_llama(tmp_path / "other", seed=1, num_hidden_layers=1)
     evaluator = {
         "metrics": ["token_agreement", "kl"],
         "data_config": DataConfig(rows=[{"text": text} for text in TEXTS], batch_size=3),
@@ -175,7 +175,7 @@ def test_what_a_users_function_does_wrong_is_named(vit, script, tmp_path):
 
 
 def test_an_encoder_decoder_model_on_both_runtimes(tmp_path):
-    t5 = tiny_models.tiny_t5(tmp_path / "t5")
+    t5 = tiny_models.tiny_t5(tmp_path / "t5", num_layers=1, num_decoder_layers=1)
     onnx_t5 = to_onnx(t5, tmp_path / "onnx-t5")
     rows = [
         {"prompt": "two plus three", "completion": "five"},
