@@ -23,8 +23,8 @@ from olive_like.passes.quantize._pack import pack_rows, pack_zeros
 from olive_like.passes.quantize._skeleton import Target, finite
 
 Fit = Callable[[torch.Tensor, Spec], tuple[torch.Tensor, torch.Tensor]]
-_TILE = 1 << 17  # weights at a time: with what is made of them, about what a core's cache holds
-_BAND = 1 << 19  # weights that a thread reads at a time
+_TILE = 1 << 18  # weights at a time: with what is made of them, little more than a core's cache holds
+_BAND = 1 << 20  # weights that a thread reads at a time
 _AHEAD = 1 << 24  # weights that may be under way at once
 
 
