@@ -48,3 +48,9 @@ def test_functions_that_a_script_does_not_have(tmp_path) -> None:
     assert lacking(script, "score") is None
     script.write_text("def (:\n")
     assert "mine.py, line 1" in str(lacking(script, "score"))
+
+
+@pytest.mark.parametrize(("metric", "alone"), [("latency", True), ("memory", True), ("rtfx", True), ("wer", False)])
+def test_what_takes_times_has_its_system_to_itself(metric: str, alone: bool) -> None:
+    config = Evaluate.Config.model_validate({"evaluator": {"metrics": [metric]}})
+    assert Evaluate.alone(config) is alone

@@ -64,7 +64,8 @@ def test_every_model_in_every_precision_runs_and_reaches_its_goals(model, data, 
     weights = (model.path / "model.safetensors").stat().st_size
     goals = {"size_on_disk": weights * SIZE[precision], "kl": DIVERGENCE[precision]}
     arguments = [part for name, bound in goals.items() for part in ("--goal", f"{name}={bound}")]
-    made, _ = workflow(parsed("-m", str(model.path), "--precision", precision, "--data-name", str(data), *arguments))
+    arguments += ["--precision", precision, "--device", "cpu", "--provider", "CPUExecutionProvider"]
+    made, _ = workflow(parsed("-m", str(model.path), "--data-name", str(data), *arguments))
     result = olive_like.run(made, cache_dir=cache, output_dir=tmp_path / "out", in_process=True)
     assert result.ok, result.to_json()
     assert [goal["met"] for goal in result.goals] == [True, True]
