@@ -26,8 +26,8 @@ _LISTS: dict[str, list[int]] = {
     "deepstack_visual_indexes": [0, 1],
     "fullatt_block_indexes": [1],
 }
-_NOT_COPIED = ("architectures", "torch_dtype", "dtype", "_name_or_path", "transformers_version", "model_type",
-               "suppress_tokens", "begin_suppress_tokens", "forced_decoder_ids")  # fmt: skip
+_NOT_COPIED = ("architectures", "torch_dtype", "dtype", "_name_or_path", "transformers_version", "model_type")
+_OF_VOCABULARY = ("suppress_tokens", "begin_suppress_tokens", "forced_decoder_ids")
 _TOKEN_IDS = ("_token_id", "_token_index")
 
 
@@ -83,4 +83,5 @@ def _token_ids(config: Mapping[str, Any], tokens: Mapping[str, int]) -> dict[str
         if name.endswith(_TOKEN_IDS) and isinstance(value, int) and value > last
     }
     starts = {"decoder_start_token_id": tokens["bos_token_id"]} if config.get("decoder_start_token_id") else {}
-    return {**others, **starts, **{name: value for name, value in tokens.items() if name in config}}
+    lists = {name: None for name in _OF_VOCABULARY if name in config}
+    return {**others, **starts, **lists, **{name: value for name, value in tokens.items() if name in config}}

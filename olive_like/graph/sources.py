@@ -73,7 +73,11 @@ def hf_model(name: str, folder: Path | None, attributes: Mapping[str, Any], loca
     return SourceModel(HfModel, path, attributes, local, name)
 
 
-_PARTS = {"encoder_model.onnx": "encoder", "decoder_model.onnx": "decoder"}
+# The graphs of an encoder-decoder model, as it is exported and as onnxruntime-genai's builder writes it.
+_PARTS = (
+    {"encoder_model.onnx": "encoder", "decoder_model.onnx": "decoder"},
+    {"encoder.onnx": "encoder", "decoder.onnx": "decoder"},
+)
 
 
 def onnx_model(path: Path | None, file: str | None, attributes: Mapping[str, Any], name: str) -> SourceModel:
@@ -82,8 +86,10 @@ def onnx_model(path: Path | None, file: str | None, attributes: Mapping[str, Any
         return SourceModel(OnnxModel, None, attributes, {}, name)
     if path.is_dir():
         found = [file] if file else sorted(p.name for p in path.glob("*.onnx"))
-        if set(found) == set(_PARTS):  # as an encoder-decoder model is exported
-            parts = [{"name": part, "file": one} for one, part in _PARTS.items()]
+        for files in _PARTS:
+            if set(found) != set(files):
+                continue
+            parts = [{"name": part, "file": one} for one, part in files.items()]
             return SourceModel(OnnxModel, path, {**attributes, "file": found[0], "components": parts}, {}, name)
         if len(found) != 1:
             raise OliveLikeError(

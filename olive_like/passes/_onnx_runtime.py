@@ -48,6 +48,7 @@ _NOISE = (
 _PAST = re.compile(r"^past")
 _OF_ADAPTERS = re.compile(r"\.lora_(A|B|gain|head)\.weight$")
 _UNKNOWN_AXIS = 8
+_SOUND = ("audio_features", "input_features")  # onnxruntime-genai's name for it, and transformers'
 _LENGTHS = {"past_seq_len": -1, "total_seq_len": 0}  # the tokens in the cache afterwards, as GroupQueryAttention counts
 
 
@@ -99,6 +100,8 @@ def run_session(session: ort.InferenceSession, feeds: Arrays, adapter: ort.LoraA
     An `adapter` is switched on for this one request.
     """
     wanted = {value.name: value.type for value in session.get_inputs()}
+    if _SOUND[0] in wanted and _SOUND[1] in feeds:
+        feeds = {**feeds, _SOUND[0]: feeds[_SOUND[1]]}
     missing = [name for name in wanted if name not in feeds and not (adapter and _OF_ADAPTERS.search(name))]
     if missing:
         raise PassError(f"the graph wants the inputs {', '.join(missing[:5])}, which there are no values for")
@@ -246,7 +249,9 @@ def cache_inputs(present: Arrays) -> Arrays:
 
 
 def past_name(name: str) -> str:
-    """`present.0.key` -> `past_key_values.0.key`; any other name as it is."""
+    """`present.0.key` -> `past_key_values.0.key`, `present_key_self_0` -> `past_key_self_0`; others as they are."""
+    if name.startswith("present_"):  # as onnxruntime-genai's builder has it for an encoder and a decoder
+        return "past_" + name.removeprefix("present_")
     return "past_key_values" + name.removeprefix("present") if name.startswith("present.") else name
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ import torch
 from olive_like.artifacts import Adapter, HfModel, OnnxModel
 from olive_like.passes._models import load_model
 from olive_like.passes._onnx_files import components, describe_io, finish, load_proto
-from olive_like.passes._onnx_runtime import _NUMPY, open_session, run_session
+from olive_like.passes._onnx_runtime import _NUMPY, cache_inputs, open_session, run_session
 from olive_like.passes._verify import TOLERANCE, Comparison, judge
 from olive_like.passes.base import Context
 from olive_like.passes.convert._parts import generator, some_tokens
 
 _TASK = "automatic-speech-recognition"
 _TOKENS = 6
+_BESIDE = ("preprocessor_config.json", "generation_config.json", "normalizer.json")  # which the builder leaves out
 
 
 def finish_speech(
@@ -29,6 +31,9 @@ def finish_speech(
     context: Context,
 ) -> OnnxModel:
     """The artifact of the two graphs that the builder's configuration names."""
+    for name in _BESIDE:
+        if (source.path / name).is_file() and not (context.output / name).exists():
+            shutil.copyfile(source.path / name, context.output / name)
     files = {name: str(settings["model"][name]["filename"]) for name in ("encoder", "decoder")}
     listed = [{"name": name, "file": file} for name, file in files.items()]
     more = {"file": files["encoder"], "components": listed, "task": _TASK}
@@ -53,8 +58,7 @@ def _verify(result: OnnxModel, source: HfModel | Adapter, config: Any, context: 
     with torch.no_grad():
         expected = model(input_features=sound.to(model.device), decoder_input_ids=tokens.to(model.device))
     heard = _run(graphs["encoder"], {"audio_features": sound.numpy()}, context)
-    cache = {name.replace("present_", "past_"): value for name, value in heard.items() if name.startswith("present_")}
-    spoken = _run(graphs["decoder"], {"input_ids": tokens.numpy(), **cache}, context)
+    spoken = _run(graphs["decoder"], {"input_ids": tokens.numpy(), **cache_inputs(heard)}, context)
     comparison = Comparison()
     comparison.add("hidden_states", expected.encoder_last_hidden_state.cpu().numpy(), heard["hidden_states"])
     got = spoken["logits"]
