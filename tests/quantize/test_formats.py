@@ -44,7 +44,10 @@ def test_fp8_is_loaded_by_transformers(llama, tmp_path):
 @pytest.mark.parametrize("precision", ["nf4", "fp4", "int8"])
 def test_bitsandbytes_is_loaded_by_transformers(precision, llama, tmp_path):
     pytest.importorskip("bitsandbytes")
-    made, _ = run("BnbQuantization", llama, tmp_path, precision=precision, compute_dtype="float32")
+    made, said = run("BnbQuantization", llama, tmp_path, precision=precision, compute_dtype="float32")
+    found = {v["name"]: v["value"] for kind, v in said if kind == "metric"}
+    assert found["tokens_per_second_before"] > 0
+    assert f"writes {found['tokens_per_second_after']:.1f} tokens/s" in " ".join(said.texts("note"))
     want = logits(AutoModelForCausalLM.from_pretrained(llama.path))
     for network in (AutoModelForCausalLM.from_pretrained(made.path), load_model(made)):
         assert torch.nn.functional.cosine_similarity(logits(network), want, dim=-1).mean() > 0.9

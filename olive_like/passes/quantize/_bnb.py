@@ -9,6 +9,7 @@ from transformers import BitsAndBytesConfig
 
 from olive_like.artifacts import HfModel
 from olive_like.errors import PassError
+from olive_like.passes import _writing
 from olive_like.passes._models import quiet
 from olive_like.passes.base import Context
 from olive_like.passes.quantize._checkpoint import copy_side_files
@@ -57,7 +58,25 @@ def run(model: HfModel, config: Any, context: Context) -> HfModel:
         report.add(target, _error(skeleton, target, module))
         bits += spec.bits * outputs * inputs
     report.write(model, context.output, context, bits)
+    size = sum(entry.nbytes for entry in skeleton.checkpoint.entries.values())
+    if network.can_generate() and _writing.wanted(config.measure_speed, size, context):
+        dense = type(network).from_pretrained(model.path, dtype="auto", local_files_only=True).to(context.device)
+        _writing.tell(_writer(dense), _writer(network), context)
     return HfModel(context.output, model.attributes)
+
+
+def _writer(network: Any) -> _writing.Write:
+    prompt = torch.tensor([[3]], device=network.device)
+
+    def write(tokens: int) -> None:
+        with torch.inference_mode():
+            network.generate(
+                prompt, attention_mask=torch.ones_like(prompt), do_sample=False, pad_token_id=0,
+                min_new_tokens=tokens, max_new_tokens=tokens,
+            )  # fmt: skip
+
+    network.eval()
+    return write
 
 
 def _error(skeleton: Skeleton, target: Target, module: Any) -> dict[str, float]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from olive_like.artifacts import HfModel
+from olive_like.marks import NotInKey
 from olive_like.passes.base import Context, PassConfig
 from olive_like.passes.quantize.settings import WeightPass
 
@@ -23,6 +24,11 @@ class BnbQuantization(WeightPass):
             "bfloat16", description="Type in which the layers compute."
         )
         modules_to_not_convert: list[str] | None = Field(None, description="Modules to leave as they are.")
+        measure_speed: Annotated[bool | None, NotInKey()] = Field(
+            None,
+            description="Let a language model write a few tokens before and after, for some seconds, and tell the "
+            "tokens per second. Unset: up to 700 MiB, because both models are in memory for it.",
+        )
 
     def run(self, model: HfModel, config: Config, context: Context) -> HfModel:
         from olive_like.passes.quantize._bnb import run
