@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from olive_like.artifacts import OnnxModel
+from olive_like.artifacts import HfModel, OnnxModel
+from olive_like.cli.test_model import tiny
 from olive_like.errors import PassError
 from olive_like.passes.base import Context
 from olive_like.passes.convert.model_builder import ModelBuilder
@@ -105,6 +106,15 @@ def test_what_the_builder_leaves_alone_is_said(tmp_path: Path) -> None:
         int4_op_types_to_quantize=["MatMul", "Gather"],
     )
     assert any("quantised no Gather" in text for text in events.texts("warning"))
+
+
+def test_a_speech_model_is_two_graphs(tmp_path: Path) -> None:
+    model = HfModel(tiny("openai/whisper-tiny", None, str(tmp_path)), {"task": "automatic-speech-recognition"})
+    built = build(model, tmp_path / "out", precision="fp32", verify="fail")
+    assert [entry["name"] for entry in built.attributes["components"]] == ["encoder", "decoder"]
+    assert built.attributes["task"] == "automatic-speech-recognition"
+    assert built.attributes["verified"]["max_diff_below"] <= 1e-4
+    assert built.attributes["verified"]["top1_agreement"] == 1
 
 
 def test_an_adapter_is_merged_first(tmp_path: Path) -> None:

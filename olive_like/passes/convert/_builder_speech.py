@@ -52,8 +52,12 @@ def _verify(result: OnnxModel, source: HfModel | Adapter, config: Any, context: 
         context.note(f"not compared with PyTorch: {provider} {config.precision} does not run here")
         return None
     graphs = components(result)
+    if any(_lacks_bias(graph) for graph in graphs.values()):
+        context.warn("an Attention without bias, as of a model that was not trained, crashes onnxruntime on the CPU")
+        return None
     model = load_model(source, _TASK, "float32", device=context.device)
-    sound = torch.randn(1, model.config.num_mel_bins, 3000, generator=generator())
+    frames = 2 * model.config.max_source_positions
+    sound = torch.randn(1, model.config.num_mel_bins, frames, generator=generator())
     tokens = some_tokens(1, _TOKENS, model.config.vocab_size)
     with torch.no_grad():
         expected = model(input_features=sound.to(model.device), decoder_input_ids=tokens.to(model.device))
@@ -66,6 +70,12 @@ def _verify(result: OnnxModel, source: HfModel | Adapter, config: Any, context: 
     comparison.runs = 1
     exact = config.precision in ("fp32", "fp16", "bf16")
     return judge(comparison, config.verify, TOLERANCE["float32"] if exact else float("inf"), context)
+
+
+def _lacks_bias(graph: Path) -> bool:
+    """The builder leaves out a bias that is zero throughout, which the kernel does not expect."""
+    nodes = (node for node in load_proto(graph).graph.node if node.op_type == "Attention")
+    return any(len(node.input) < 3 or not node.input[2] for node in nodes)
 
 
 def _run(graph: Path, given: Mapping[str, np.ndarray], context: Context) -> dict[str, np.ndarray]:

@@ -1,0 +1,140 @@
+"""`--test`: what a workflow is cut down to, and that it runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from olive_like.cli.dispatch import dispatch
+from olive_like.workflow.read import read
+from olive_like.workflow.trial.rewrite import Trial
+
+LARGE: dict[str, Any] = {
+    "input_model": {"type": "HfModel", "model_path": "org/bert-large", "task": "text-classification"},
+    "systems": {
+        "npu": {
+            "type": "LocalSystem",
+            "accelerators": [{"device": "npu", "execution_providers": ["QNNExecutionProvider"]}],
+        }
+    },
+    "data_configs": [
+        {
+            "name": "pairs",
+            "type": "HuggingfaceContainer",
+            "load_dataset_config": {"data_name": "glue", "subset": "mrpc", "split": "validation[:4000]"},
+            "pre_process_data_config": {"input_cols": ["sentence1", "sentence2"], "max_samples": 1000},
+        },
+        {"name": "mine", "source": "rows.jsonl", "max_samples": 500},
+        {
+            "name": "joined",
+            "type": "HuggingfaceContainer",
+            "load_dataset_config": {"data_name": "wikitext", "split": "train"},
+            "pre_process_data_config": {"strategy": "join", "max_seq_len": 4096, "max_samples": 128},
+        },
+    ],
+    "evaluators": {
+        "quality": {
+            "metrics": [
+                {
+                    "name": "accuracy",
+                    "type": "accuracy",
+                    "data_config": "pairs",
+                    "sub_types": [{"name": "accuracy_score", "goal": {"type": "threshold", "value": 0.9}}],
+                }
+            ]
+        },
+        "tasks": {"type": "LMEvaluator", "tasks": ["mmlu"]},
+    },
+    "passes": {
+        "onnx": {"type": "OnnxConversion"},
+        "int8": {"type": "OnnxStaticQuantization", "data_config": "pairs", "calibration_samples": 500},
+        "measured": {"type": "OnnxPeepholeOptimizer", "evaluator": "tasks"},
+    },
+    "evaluator": "quality",
+    "target": "npu",
+    "output_dir": "models/bert",
+}
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    (tmp_path / "rows.jsonl").write_text('{"text": "a", "label": 0}\n')
+    file = tmp_path / "workflow.json"
+    file.write_text(json.dumps(LARGE))
+    return file
+
+
+def test_everything_large_is_replaced_and_said(large: Path, tmp_path: Path) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    def tiny(name: str, task: str | None) -> Path:
+        asked.append((name, task))
+        return tmp_path / "tiny"
+
+    trial = Trial(tiny, tmp_path / "files", tmp_path)
+    workflow = read(large, change=trial).require()
+    assert asked == [("org/bert-large", "text-classification")]
+    assert workflow.input_model is not None
+    assert workflow.input_model.model_path == str(tmp_path / "tiny")
+    assert not workflow.systems
+    assert workflow.system is None
+    pairs, mine, joined = (workflow.data_configs[name] for name in ("pairs", "mine", "joined"))
+    assert pairs.source is None
+    assert pairs.rows is not None
+    assert set(pairs.rows[0]) >= {"sentence1", "sentence2", "label"}
+    assert (len(pairs.rows), pairs.split, pairs.max_samples) == (8, "train", 8)
+    assert (Path(str(mine.source)).name, mine.max_samples) == ("rows.jsonl", 8)
+    assert joined.max_seq_len == 64
+    assert workflow.passes["int8"].config.calibration_samples == 8
+    assert workflow.passes["measured"].evaluator is None
+    assert workflow.evaluators["quality"].metrics[0].sub_types[0].goal is None
+    assert workflow.output_dir == "models/bert-test"
+    said = "\n".join(trial.said)
+    for words in ("org/bert-large", "QNNExecutionProvider", "in place of glue", "wikitext", "mmlu", "goals"):
+        assert words in said
+    assert "rows.jsonl" not in said
+
+
+@pytest.mark.parametrize(
+    ("config", "columns"),
+    [
+        ({"text_template": "{question} {answer}"}, {"question", "answer"}),
+        ({"shape": "alpaca"}, {"instruction", "input", "output"}),
+        ({"image": {"image_col": "picture"}, "label_cols": ["class"]}, {"picture", "class", "label"}),
+        ({"audio": {"text_col": "said"}}, {"audio", "said"}),
+        ({}, {"text"}),
+    ],
+)
+def test_made_up_rows_have_the_columns_that_are_named(
+    tmp_path: Path, config: dict[str, Any], columns: set[str]
+) -> None:
+    from olive_like.workflow.trial.rows import made_up_rows
+
+    rows = made_up_rows(config, None, 3, tmp_path)
+    assert [set(row) for row in rows] == [columns] * 3
+    for row in rows:
+        assert all(Path(row[name]).stat().st_size > 0 for name in ("picture", "audio") if name in row)
+
+
+def test_a_trial_is_not_locked(large: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert dispatch("run", [str(large), "--test", "--lock"]) == 2
+    assert "no run to lock" in capsys.readouterr().err
+
+
+@pytest.mark.heavy
+def test_a_large_workflow_runs_in_seconds(large: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On this machine's processor, from an empty cache, into a folder of its own."""
+    cache = large.parent / "cache"
+    assert dispatch("run", [str(large), "--test", "--in-process", "--json", "--cache-dir", str(cache)]) == 0
+    out = capsys.readouterr()
+    passes = {entry["name"]: entry for entry in json.loads(out.out.splitlines()[-1])["passes"]}
+    assert passes["int8"]["status"] == "ran"
+    found = [value for name, value in passes["measured"]["metrics"].items() if name.startswith("accuracy")]
+    assert found
+    assert 0 <= found[0]["value"] <= 1
+    assert "test: a tiny model with random weights in place of org/bert-large" in out.err
+    assert (large.parent / "models/bert-test").is_dir()
+    assert not (large.parent / "models/bert").exists()
