@@ -1,7 +1,7 @@
 """Memory of quantisers: calibrated ones on models of 4, 8 and 16 layers, Rtn on a model of a gibibyte.
 
-usage: python benchmarks/quantize_memory.py [--layers 4 8 16] [--methods Gptq …] [--samples 16] [--gib 1.0]
-       [--threads N] [--folder DIR]
+usage: python benchmarks/quantize_memory.py [--layers 4 8 16] [--methods Gptq …] [--samples 16] [--width 1024]
+       [--gib 1.0] [--threads N] [--folder DIR]
 
 Bars: the peak memory of calibrated passes is flat within 15 % over the layers; Rtn takes at most 2.5 times as long as
 reading the model and writing the result, and at most 600 MB. Both read files that the system has in its memory and
@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, nargs="+", default=[4, 8, 16])
     parser.add_argument("--methods", nargs="*", default=["Gptq", "AutoAWQQuantizer"])
     parser.add_argument("--samples", type=int, default=16)
+    parser.add_argument("--width", type=int, default=1024, help="of the models whose layers are counted")
     parser.add_argument("--gib", type=float, default=1.0)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--folder", type=Path)
@@ -45,12 +46,17 @@ def main() -> None:
         for method in args.methods:
             peaks = []
             for layers in args.layers:
-                row = _child(args, {"method": method, "folder": f"{folder}/{method}{layers}", "layers": layers})
+                row = _child(
+                    args,
+                    {"method": method, "folder": f"{folder}/{method}{layers}", "layers": layers, "width": args.width},
+                )
                 peaks.append(row["rss_mb"])
                 print(f"{method} {layers:3} layers: peak {row['rss_mb']:.0f} MB, {row['cpu']:.1f} s of CPU", flush=True)
             print(f"{method}: most over least {max(peaks) / min(peaks):.3f}", flush=True)
+        if not args.gib:
+            return
         layers = round(args.gib * 2**30 / (2 * 12_845_056))
-        row = _child(args, {"method": "Rtn", "folder": f"{folder}/rtn", "layers": layers})
+        row = _child(args, {"method": "Rtn", "folder": f"{folder}/rtn", "layers": layers, "width": 1024})
         print(
             f"Rtn of {row['bytes'] / 2**30:.2f} GiB: peak {row['rss_mb']:.0f} MB, {row['seconds']:.2f} s "
             f"({row['cpu']:.2f} s of CPU); reading and writing alone {row['copy']:.2f} s, "
@@ -77,16 +83,17 @@ def _child(args: argparse.Namespace, job: dict[str, Any]) -> dict[str, Any]:
 
 def _one(job: dict[str, Any], threads: int) -> dict[str, Any]:
     folder = Path(job["folder"])
-    return _make(folder, job["layers"]) if job["stage"] == "make" else _run(folder, job, threads)
+    return _make(folder, job["layers"], job["width"]) if job["stage"] == "make" else _run(folder, job, threads)
 
 
-def _make(folder: Path, layers: int) -> dict[str, Any]:
+def _make(folder: Path, layers: int, width: int = 1024) -> dict[str, Any]:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
+    heads = width // 64
     config = LlamaConfig(
-        hidden_size=1024, intermediate_size=2816, num_hidden_layers=layers, num_attention_heads=16,
-        num_key_value_heads=16, vocab_size=4096, max_position_embeddings=1024, dtype="bfloat16",
+        hidden_size=width, intermediate_size=width * 11 // 4, num_hidden_layers=layers, num_attention_heads=heads,
+        num_key_value_heads=heads, vocab_size=4096, max_position_embeddings=1024, dtype="bfloat16",
     )  # fmt: skip
     torch.manual_seed(0)
     LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder / "model")
