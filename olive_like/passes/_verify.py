@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from onnx import ModelProto
 
 from olive_like.artifacts import OnnxModel
 from olive_like.errors import PassError
@@ -29,6 +30,10 @@ Mode = Literal["off", "warn", "fail"]
 
 # Largest difference that is rounding, by what the model computes in; times the largest value where that is over 1.
 TOLERANCE = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
+
+# Attention that takes one new token at a time of a batch with a cache.
+_ONE_BY_ONE = "GroupQueryAttention"
+_BIAS = 10  # of its inputs, what is added to the scores: a mask
 
 
 class NotComparable(PassError):
@@ -134,20 +139,63 @@ def _compare_graphs(
     expected: list[Arrays] = []
     try:
         session = open_session(old, threads=context.threads, device=context.device)
-        io = _fixed_by(describe_io(load_proto(old)), describe_io(load_proto(new)))
+        graphs = [load_proto(path) for path in (old, new)]
+        io = _fixed_by(*(describe_io(graph) for graph in graphs))
         has_past = any(value["name"].startswith("past") for value in io["inputs"])
+        one_by_one = any(node.op_type == _ONE_BY_ONE for graph in graphs for node in graph.graph.node)
         for index, batch in enumerate((1, 3)):
             length = past[index % len(past)] if has_past else 0
             cache = _filled_cache(session, io, Shape(batch, length, 0, known), vocabulary) if length else None
-            steps = 1 if model.is_genai and length else 6  # its attention takes one new token at a time
+            steps = 1 if one_by_one and length else 6
             feeds.append(make_feeds(io, Shape(batch, steps, length, known), index, vocabulary, cache))
             expected.append(run_session(session, feeds[-1]))
+        padded = _padded(session, io, known, vocabulary) if _takes_padding(graphs, io) else None
     except PassError as error:
         raise NotComparable(f"{old.name} could not be run as it was before: {error.message}", error.hint) from error
     del session
     session = open_session(new, threads=context.threads, device=context.device)
     for values, outputs in zip(feeds, expected, strict=True):
         compare_outputs(outputs, run_session(session, values), result)
+    if padded is not None:
+        compare_outputs(padded, _padded(session, io, known, vocabulary), result)
+
+
+def _padded(session: Any, io: Mapping[str, Any], known: Mapping[str, int], vocabulary: int) -> Arrays:
+    """Logits of a step behind prompts of two lengths, the shorter with padding before it; each on its own cache.
+
+    What stands where there is padding is anything, so nothing else is told.
+    """
+    random, length, padding = np.random.default_rng(5), 6, 2
+    tokens = random.integers(min(3, vocabulary - 1), vocabulary, (2, length + 1))
+    mask = np.ones_like(tokens)
+    mask[0, :padding] = 0
+    positions = np.maximum(mask.cumsum(-1) - 1, 0)
+    cache: Arrays | None = None
+    outputs: Arrays = {}
+    for start, end in ((0, length), (length, length + 1)):
+        feeds = make_feeds(io, Shape(2, end - start, start, known), 0, vocabulary, cache)
+        given = {"input_ids": tokens[:, start:end], "position_ids": positions[:, start:end]}
+        given["attention_mask"] = mask[:, :end]
+        outputs = run_session(session, feeds | {name: value for name, value in given.items() if name in feeds})
+        cache = cache_inputs(outputs)
+    return {"logits": outputs["logits"]}
+
+
+def _takes_padding(graphs: Iterable[ModelProto], io: Mapping[str, Any]) -> bool:
+    """Whether graphs are decoders with open axes whose mask may begin with zeros; GroupQueryAttention without a mask
+    takes padding on the right only.
+    """
+    grouped = [node for graph in graphs for node in graph.graph.node if node.op_type == _ONE_BY_ONE]
+    if any(len(node.input) <= _BIAS or not node.input[_BIAS] for node in grouped):
+        return False
+    shapes = {value["name"]: value["shape"] for value in io["inputs"]}
+    wanted = [shapes.get(name) for name in ("input_ids", "attention_mask")]
+    cache = [shape for name, shape in shapes.items() if name.startswith("past")]
+    if not cache or "logits" not in {value["name"] for value in io["outputs"]}:
+        return False
+    return all(shape and not any(isinstance(axis, int) for axis in shape) for shape in wanted) and all(
+        shape and not isinstance(shape[0], int) and not isinstance(shape[2], int) for shape in cache
+    )
 
 
 def _filled_cache(session: Any, io: Mapping[str, Any], shape: Shape, vocabulary: int) -> Arrays | None:

@@ -142,7 +142,8 @@ def _step(name: str, wish: Wish) -> list[Step]:
         case "export bf16":
             return [("export", "OnnxConversion", {**export, "torch_dtype": "bfloat16"})]
         case "fuse":
-            return [("fuse", "OnnxScriptFusion", {})]
+            attention = {"positions": "counted"} if wish.device == "cpu" else {"use_gqa": False}
+            return [("fuse", "OnnxScriptFusion", attention)]
         case "fuse attention":
             return [("fuse", "OrtTransformersOptimization", {"use_gpu": True} if wish.device == "gpu" else {})]
         case "peephole":

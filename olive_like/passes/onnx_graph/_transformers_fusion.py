@@ -43,16 +43,11 @@ _TOLERANCE = 2e-3
 
 def fuse(model: OnnxModel, config: Any, context: Context) -> OnnxModel:
     """Fuse every graph of a model."""
-    if config.use_gqa:
-        raise PassError(
-            "use_gqa: GroupQueryAttention cannot be put into a finished graph here",
-            "ModelBuilder writes graphs with it.",
-        )
     family = config.model_type or _family_of(model, context)
     if family != _SCRIPT and family not in optimizer.MODEL_TYPES:
         known = ", ".join(sorted([*optimizer.MODEL_TYPES, _SCRIPT]))
         raise PassError(f"model_type {family!r} is not known to onnxruntime's optimiser", f"It knows {known}.")
-    settings = _with_sizes(config, model)
+    settings = _with_sizes(config, model).model_copy(update={"use_gqa": _script_fusion.wants_groups(config, context)})
     counts: dict[str, int] = {}
     for path in components(model).values():
         graph, found = _best(path, settings, context, family)
@@ -60,6 +55,8 @@ def fuse(model: OnnxModel, config: Any, context: Context) -> OnnxModel:
             counts[name] = counts.get(name, 0) + count
         save_ir(graph, target_of(model, path, context), like_input(config, path))
     _script_fusion.report(counts, context)
+    if config.use_gqa and not counts.get("group_query_attention"):
+        context.warn("use_gqa: the graph has no attention with a mask and a cache that fits GroupQueryAttention")
     half = config.float16
     attributes = {"fusions": counts, **({"precision": "float16"} if half else {})}
     return prove(model, config, context, 2e-2 if half else _TOLERANCE, attributes=attributes)
@@ -82,7 +79,7 @@ def _best(path: Path, config: Any, context: Context, family: str) -> tuple[ir.Mo
     if family == _SCRIPT:
         if scripts and not config.float16 and not config.input_int32:
             graph = load_ir(path)
-            return graph, _script_fusion.fuse_graph(graph)
+            return graph, _script_fusion.fuse_graph(graph, config.use_gqa)
         return _fused(path, config, context, "bert", scripts)
     tries = [False, True] if scripts else [False]
     results: list[tuple[ir.Model, dict[str, int]]] = []
@@ -101,7 +98,7 @@ def _fused(path: Path, config: Any, context: Context, family: str, script: bool)
     """onnxruntime's optimiser, alone or behind onnxscript's rules."""
     graph, counts = load_ir(path), {}
     if script:
-        counts = _script_fusion.fuse_graph(graph)
+        counts = _script_fusion.fuse_graph(graph, config.use_gqa)
     work = context.scratch / f"{path.stem}-{'script' if script else 'plain'}" / path.name
     save_ir(graph, work)
     graph, found = _by_onnxruntime(work, config, family)

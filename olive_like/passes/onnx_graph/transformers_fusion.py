@@ -16,6 +16,7 @@ class OrtTransformersOptimization(OnnxPass):
     """Fuse attention, normalisation and activation subgraphs into onnxruntime's own operators."""
 
     tools = ("onnx", "onnx-ir", "onnxruntime", "onnxscript")
+    version = 2
     seeded = False
 
     class Config(OnnxPassConfig):
@@ -40,7 +41,11 @@ class OrtTransformersOptimization(OnnxPass):
         force_fp16_inputs: dict[str, list[int]] | None = Field(
             None, description="Per op type, numbers of the inputs that become float16 although the op stays float32."
         )
-        use_gqa: bool = Field(False, description="Replace MultiHeadAttention by GroupQueryAttention.")
+        use_gqa: bool | None = Field(
+            None,
+            description="Attention of decoders with a cache becomes GroupQueryAttention. Unset: on CPUs, where it can; "
+            "true: say so where it cannot.",
+        )
         input_int32: bool = Field(False, description="Token ids and masks become int32.")
 
     def transform(self, model: OnnxModel, config: Config, context: Context) -> OnnxModel:
