@@ -115,16 +115,33 @@ def test_a_diverging_loss_stops(llama: HfModel, sums: Dataset, tmp_path: Path) -
         run(FullFinetune, llama, tmp_path / "a", sums, **settings)
 
 
-def test_a_tracker_that_is_not_there(llama: HfModel, sums: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(PassError, match="'paper' is not known"):
-        run(adapters.LoRA, llama, tmp_path / "a", sums, report_to="paper", max_steps=1)
+def test_a_tracker_that_is_not_there() -> None:
+    config = adapters.LoRA.Config(train_data_config="d", report_to=["tensorboard", "paper"])
+    assert adapters.LoRA.problems(config, []) == [
+        "`report_to: paper` is not known; known: tensorboard, wandb, mlflow, none"
+    ]
 
 
-def test_tensorboard_gets_its_files(llama: HfModel, sums: Dataset, tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
-    settings = {"report_to": "tensorboard", "logging_dir": str(tmp_path / "logs"), "logging_steps": 1}
-    run(adapters.LoRA, llama, tmp_path / "a", sums, r=4, max_steps=2, **settings)
-    assert list((tmp_path / "logs").rglob("events.out.tfevents*"))
+@pytest.mark.parametrize("name", ["tensorboard", "wandb", "mlflow"])
+def test_a_tracker_gets_one_run_per_training(
+    name: str, llama: HfModel, sums: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    for label in ("a", "b"):
+        settings = {"r": 4, "max_steps": 2, "logging_steps": 1, "report_to": name, "run_name": label}
+        run(adapters.LoRA, llama, tmp_path / label, sums, **settings)
+    if name == "mlflow":
+        import mlflow
+
+        runs = mlflow.search_runs(search_all_experiments=True)
+        assert sorted(runs["tags.mlflow.runName"]) == ["a", "b"]
+        assert set(runs["status"]) == {"FINISHED"}
+        assert runs["metrics.loss"].notna().all()
+        return
+    pattern = "tensorboard/*/events.out*" if name == "tensorboard" else "wandb/offline-run-*/*.wandb"
+    assert len(list(tmp_path.glob(pattern))) == 2
 
 
 LOSSES = """import torch

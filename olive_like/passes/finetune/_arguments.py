@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +15,7 @@ from transformers import TrainingArguments
 
 from olive_like.errors import PassError
 from olive_like.passes.base import Context
+from olive_like.passes.finetune import _trackers
 from olive_like.passes.finetune.settings import TrainingSettings
 from olive_like.systems import zero
 
@@ -84,7 +83,7 @@ def arguments(
         dataloader_num_workers=config.dataloader_num_workers,
         dataloader_pin_memory=context.device == "cuda",
         remove_unused_columns=False,
-        report_to=_trackers(config, context),
+        report_to=_trackers.chosen(config, context),
         run_name=config.run_name,
         disable_tqdm=True,
         log_level="error",
@@ -134,17 +133,3 @@ def deepspeed_settings(config: TrainingSettings, context: Context) -> dict[str, 
             f"the pass and the system contradict each other: {str(conflict).replace('ds_config', 'deepspeed')}",
             "Leave one of the two out.",
         ) from None
-
-
-def _trackers(config: TrainingSettings, context: Context) -> list[str]:
-    asked = config.report_to
-    names = [name for name in ([asked] if isinstance(asked, str) else asked) if name not in ("none", "")]
-    for name in names:
-        package = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}.get(name)
-        if package is None:
-            raise PassError(f"report_to: {name!r} is not known", "Known: tensorboard, wandb, mlflow.")
-        if importlib.util.find_spec(package) is None:
-            raise PassError(f"report_to: {name} is not installed", f"pip install 'olive-like[{name}]'")
-    if "tensorboard" in names:
-        os.environ["TENSORBOARD_LOGGING_DIR"] = config.logging_dir or str(context.scratch / "logs")
-    return names

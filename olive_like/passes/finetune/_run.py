@@ -15,7 +15,7 @@ from olive_like.artifacts import Adapter, Artifact, HfModel
 from olive_like.errors import PassError
 from olive_like.passes._models import attach_adapter, load_config, load_model, load_tokenizer, quiet, torch_dtype
 from olive_like.passes.base import Context
-from olive_like.passes.finetune import _attention, _objectives, _ranks, _resume, _save
+from olive_like.passes.finetune import _attention, _objectives, _ranks, _resume, _save, _trackers
 from olive_like.passes.finetune._arguments import arguments, deepspeed_settings, spared_import
 from olive_like.passes.finetune._build import with_adapter
 from olive_like.passes.finetune._device import compute_dtype
@@ -118,7 +118,8 @@ class Training:
             self._remember(objective, model, stage(deepspeed))
         _ranks.same_numbers(model, self.dtype, deepspeed)
         trainer = self._trainer(model, objective)
-        told = trainer.train(resume_from_checkpoint=checkpoint)
+        with _trackers.recording(self.arguments.report_to):
+            told = trainer.train(resume_from_checkpoint=checkpoint)
         if checkpoint is None:
             self.context.metric("samples_per_second", told.metrics["train_samples_per_second"])
         return self._finish(trainer, model, initial)

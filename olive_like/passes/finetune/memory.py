@@ -144,7 +144,7 @@ def _lengths(data: DataConfig) -> tuple[list[float], bool] | None:
         return None
     rows = rows[: data.max_samples]
     alone = set(rows[0]) == {"text"}
-    return [_characters(row) / _CHARACTERS_PER_TOKEN + (0 if alone else _TEMPLATE_TOKENS) for row in rows], alone
+    return [_text(row) / _CHARACTERS_PER_TOKEN + (0 if alone else _TEMPLATE_TOKENS) for row in rows], alone
 
 
 @cache
@@ -156,6 +156,13 @@ def _rows(source: str, said: str | None, _: int) -> list[dict[str, Any]] | None:
         return [item.row for file in files for item in read(file, said) if isinstance(item, Located)]
     except (PassError, OSError):
         return None
+
+
+def _text(row: dict[str, Any]) -> int:
+    """Characters of a row as it is trained on: a pair of answers has its prompt twice."""
+    twice = "chosen" in row and "rejected" in row
+    prompt = _characters({k: v for k, v in row.items() if k not in ("chosen", "rejected")}) if twice else 0
+    return _characters(row) + prompt
 
 
 def _characters(value: Any) -> int:

@@ -27,6 +27,8 @@ Scheduler = Literal[
     "warmup_stable_decay",
 ]
 
+TRACKERS = ("tensorboard", "wandb", "mlflow")
+
 
 class EarlyStopping(BaseModel):
     """When to stop before the last step."""
@@ -151,7 +153,9 @@ class TrainingSettings(PassConfig):
     report_to: Annotated[str | list[str], NotInKey()] = Field(
         "none", description="tensorboard, wandb, mlflow: also log there."
     )
-    logging_dir: Annotated[str | None, NotInKey()] = Field(None, description="Folder of TensorBoard's files.")
+    logging_dir: Annotated[str | None, NotInKey()] = Field(
+        None, description="Folder of TensorBoard's files; default: one in `tensorboard/`, where the run was started."
+    )
     run_name: Annotated[str | None, NotInKey()] = Field(None, description="Name of the run for trackers.")
     dataloader_num_workers: Annotated[int, NotInKey()] = Field(0, ge=0, description="Processes that make batches.")
     output_dir: Annotated[str | None, NotInKey()] = Field(None, description="Not used: the store is where results go.")
@@ -190,6 +194,12 @@ def referenced(config: TrainingSettings) -> list[DataConfig]:
     return [d for d in (config.train_data_config, config.eval_data_config) if isinstance(d, DataConfig)]
 
 
+def trackers(config: TrainingSettings) -> list[str]:
+    """Where else to log."""
+    asked = config.report_to
+    return [name for name in ([asked] if isinstance(asked, str) else asked) if name not in ("none", "")]
+
+
 def setting_problems(config: TrainingSettings, base: Path | None = None) -> list[str]:
     """What is wrong with the settings, whatever the model is."""
     found = []
@@ -199,6 +209,9 @@ def setting_problems(config: TrainingSettings, base: Path | None = None) -> list
         near = get_close_matches(config.task, TASKS, 1)
         known = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(set(TASKS.values())))}"
         found.append(f"the task {config.task!r} is not known; {known}")
+    for name in trackers(config):
+        if name not in TRACKERS:
+            found.append(f"`report_to: {name}` is not known; known: {', '.join(TRACKERS)}, none")
     if config.bf16 and config.fp16:
         found.append("`bf16` and `fp16` are both set; leave one out")
     held_out = any(d.eval_fraction or d.eval_split for d in referenced(config)) or config.eval_data_config is not None
