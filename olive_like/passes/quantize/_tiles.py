@@ -113,7 +113,7 @@ class _Layer:
         error, step = LayerError(), self._rows(_TILE)
         name, spec = f"{self.target.tensor}.weight", self.target.spec
         read = self.checkpoint.read
-        rows = read(name).T[start:stop] if self.target.transposed else read(name, start, stop)
+        rows = read(name).T.contiguous() if self.target.transposed else read(name, start, stop)
         for at in range(start, stop, step):
             end = min(at + step, stop)
             tile = self.round_tile(rows[at - start : end - start], spec, self.target.module)
