@@ -18,6 +18,7 @@ from olive_like.passes.onnx_graph.surgeons import (
     _interface,
     _norms,
     _rewrites,
+    _rotary,
 )
 from olive_like.passes.onnx_quantize._select import name_nodes
 
@@ -25,6 +26,7 @@ SURGEONS: dict[str, Callable[[ir.Model, Any], int]] = {
     "AddIntermediateTensorsToOutputs": _interface.expose_values,
     "AttentionMaskToSequenceLengths": _attention.lengths_as_inputs,
     "DecomposeQuickGelu": _rewrites.decompose_quick_gelu,
+    "DecomposeRotaryEmbedding": _rotary.decompose,
     "DeduplicateNodes": _rewrites.merge_equal_nodes,
     "DeduplicateSubgraphInitializers": _rewrites.merge_equal_weights,
     "ExposeOutputs": _interface.expose_outputs,
@@ -34,6 +36,7 @@ SURGEONS: dict[str, Callable[[ir.Model, Any], int]] = {
     "MatMulAddToGemm": _rewrites.matmul_add_to_gemm,
     "MatMulToTransposeMatMul": _rewrites.transpose_weights,
     "PackedAttentionToLoopMHA": _attention.packed_attention_to_loop,
+    "PackedAttentionToPackedMHA": _attention.packed_attention_to_packed,
     "PowReduceSumPowDiv2LpNorm": _norms.spelled_lp_norm,
     "QuantizeEmbeddingInt8": _embeddings.quantize_embedding,
     "RMSNormToL2Norm": _norms.rms_to_l2,
@@ -62,6 +65,7 @@ SURGEONS: dict[str, Callable[[ir.Model, Any], int]] = {
 _NOT_COMPARED = frozenset(
     {"RenameInputs", "RenameOutputs", "RemoveInputs", "ZeroOutInput", "ExposeQuantizedOutput"}
     | {"AttentionMaskToSequenceLengths", "PackedAttentionToLoopMHA", "RemoveQDQ"}
+    | {"PackedAttentionToPackedMHA"}
 )
 # These leave the weights alone: a model that is quick to rewrite is not to be slow to check.
 _HEADER_ONLY = frozenset(

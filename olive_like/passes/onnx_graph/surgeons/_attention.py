@@ -10,6 +10,53 @@ from olive_like.errors import PassError
 from olive_like.passes.onnx_graph.surgeons import _graph
 from olive_like.passes.onnx_graph.surgeons import attention as settings
 
+# The same as one operator: tokens without padding, and where each would lie if images were padded to the longest.
+_PACKED = """
+<opset_import: ["" : %d, "com.microsoft" : 1], domain: "custom">
+PackedAttention <num_heads, scale> (q, k, v, cu_seqlens) => (y)
+{
+  flat = Constant <value_ints = [0, -1]> ()
+  line = Constant <value_ints = [-1]> ()
+  zero = Constant <value_ints = [0]> ()
+  one = Constant <value_ints = [1]> ()
+  end = Constant <value_ints = [9223372036854775807]> ()
+  scalar = Constant <value_ints : ints = []> ()
+  qt = Transpose <perm = [0, 2, 1, 3]> (q)
+  kt = Transpose <perm = [0, 2, 1, 3]> (k)
+  vt = Transpose <perm = [0, 2, 1, 3]> (v)
+  shape = Shape (qt)
+  qs = Squeeze (qt, zero)
+  ks = Squeeze (kt, zero)
+  vs = Squeeze (vt, zero)
+  qf = Reshape (qs, flat)
+  kf = Reshape (ks, flat)
+  vf = Reshape (vs, flat)
+  bounds = Cast <to = 7> (cu_seqlens)
+  starts = Slice (bounds, zero, line)
+  ends = Slice (bounds, one, end)
+  lengths = Sub (ends, starts)
+  longest = ReduceMax <keepdims = 0> (lengths)
+  start = Reshape (zero, scalar)
+  step = Reshape (one, scalar)
+  places = Range (start, longest, step)
+  row = Unsqueeze (places, zero)
+  column = Unsqueeze (lengths, one)
+  real = Less (row, column)
+  grid = Shape (real)
+  listed = Reshape (real, line)
+  unreal = Not (listed)
+  token_at = NonZero (listed)
+  padding_at = NonZero (unreal)
+  in_order = Concat <axis = 1> (token_at, padding_at)
+  narrow = Cast <to = 6> (in_order)
+  offsets = Reshape (narrow, grid)
+  sums = Cast <to = 6> (cu_seqlens)
+  all = com.microsoft.PackedMultiHeadAttention <num_heads : int = @num_heads, scale : float = @scale>
+    (qf, kf, vf, , offsets, sums)
+  y = Reshape (all, shape)
+}
+"""
+
 _CACHES = {"GroupQueryAttention": (7, 8), "RotaryEmbedding": (2, 3)}
 _LENGTHS = {5: "past_seq_len", 6: "total_seq_len"}
 
@@ -122,12 +169,22 @@ def lengths_as_inputs(model: ir.Model, _: settings.AttentionMaskToSequenceLength
 
 
 def packed_attention_to_loop(model: ir.Model, _: settings.PackedAttentionToLoopMHA) -> int:
-    """Put the definition above in place of every PackedAttention."""
+    """As attention on one image after the other."""
+    return _defined(model, _LOOP)
+
+
+def packed_attention_to_packed(model: ir.Model, _: settings.PackedAttentionToPackedMHA) -> int:
+    """As one operator over all images."""
+    return _defined(model, _PACKED)
+
+
+def _defined(model: ir.Model, definition: str) -> int:
+    """Put a definition in place of every PackedAttention."""
     nodes = [node for node in model.graph if _graph.is_op(node, "PackedAttention", "custom")]
     if not nodes:
         return 0
     version = model.opset_imports.get("", 20)
-    function = ir.from_proto(onnx.parser.parse_function(_LOOP % version))
+    function = ir.from_proto(onnx.parser.parse_function(definition % version))
     model.functions[function.identifier()] = function
     model.opset_imports.setdefault("custom", 1)
     _graph.need_opset(model, _graph.CONTRIB, 1)

@@ -26,3 +26,15 @@ class PackedAttentionToLoopMHA(SurgeonSettings):
     """Write PackedAttention over several images as a Loop of MultiHeadAttention."""
 
     surgeon: Literal["PackedAttentionToLoopMHA"]
+
+
+class PackedAttentionToPackedMHA(SurgeonSettings):
+    """Write PackedAttention over several images as onnxruntime's PackedMultiHeadAttention, which GPUs have."""
+
+    surgeon: Literal["PackedAttentionToPackedMHA"]
+
+
+class DecomposeRotaryEmbedding(SurgeonSettings):
+    """Write onnxruntime's RotaryEmbedding in ONNX's own operators."""
+
+    surgeon: Literal["DecomposeRotaryEmbedding"]
