@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +60,22 @@ def open_session(
     optimize: bool = True,
     device: str = "cpu",
     options: Mapping[str, str] | None = None,
+    lean: bool = False,
 ) -> ort.InferenceSession:
-    """A session on a graph; what the runtime cannot do with it becomes one line."""
+    """A session on a graph; what the runtime cannot do with it becomes one line.
+
+    A `lean` one is for few runs beside another model in memory: weights are not laid out anew for speed, which has
+    them twice, and what a run took is not kept for the next.
+    """
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
     settings.log_severity_level = 4
     if not optimize:
         settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if lean:
+        settings.enable_cpu_mem_arena = False
+        options = {**(options or {}), "session.disable_prepacking": "1"}
     for key, value in (options or {}).items():
         settings.add_session_config_entry(key, value)
     providers = ["CUDAExecutionProvider", "CPUExecutionProvider"] if device == "cuda" else ["CPUExecutionProvider"]
@@ -258,10 +267,11 @@ def past_name(name: str) -> str:
 class Decoder:
     """Greedy generation with a graph that takes and gives a key-value cache."""
 
-    def __init__(self, model: OnnxModel, *, threads: int = 1, device: str = "cpu") -> None:
+    def __init__(self, model: OnnxModel, *, threads: int = 1, device: str = "cpu", lean: bool = False) -> None:
         graphs = components(model)
-        self._session = open_session(graphs.get("decoder") or graphs["model"], threads=threads, device=device)
-        self._encoder = open_session(graphs["encoder"], threads=threads, device=device) if "encoder" in graphs else None
+        opened = partial(open_session, threads=threads, device=device, lean=lean)
+        self._session = opened(graphs.get("decoder") or graphs["model"])
+        self._encoder = opened(graphs["encoder"]) if "encoder" in graphs else None
         self._known = known_axes(model)
         self._never, self._not_first = _suppressed(model)
         active = model.attributes.get("active_adapter")

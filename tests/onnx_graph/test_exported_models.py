@@ -67,10 +67,12 @@ def test_fusions_on_request(bert: OnnxModel) -> None:
     for settings, message in (
         ({"optimization_options": {"enable_everything": True}}, "'enable_everything', which there is not"),
         ({"model_type": "berd"}, "'berd' is not known"),
-        ({"use_gqa": True}, "use_gqa"),
     ):
         with pytest.raises(PassError, match=message):
             run_pass("OrtTransformersOptimization", bert, **settings)
+    events = Events()
+    run_pass("OrtTransformersOptimization", bert, events, use_gqa=True)
+    assert "no attention with a mask and a cache" in events.texts("warning")
 
 
 def test_nothing_fused_is_said(tmp_path: Path) -> None:

@@ -40,9 +40,7 @@ def verify_export(
 def _compare_part(
     result: OnnxModel, part: Part, model: Any, tolerance: float, comparison: Comparison, context: Context
 ) -> None:
-    # Weights laid out anew for speed would be in memory twice.
-    once = {"session.disable_prepacking": "1"}
-    session = open_session(result.path / part.file, threads=context.threads, device=context.device, options=once)
+    session = open_session(result.path / part.file, threads=context.threads, device=context.device, lean=True)
     for inputs in part.samples():
         expected = as_arrays(reference(part, inputs))
         got = run_session(session, as_arrays(inputs))
@@ -104,7 +102,7 @@ def _compare_tokens(
     result: OnnxModel, parts: list[Part], model: Any, dtype: str, config: Any, context: Context
 ) -> float:
     """The share of greedy tokens that are those of the model's own generation."""
-    decoder = Decoder(result, threads=context.threads, device=context.device)
+    decoder = Decoder(result, threads=context.threads, device=context.device, lean=True)
     same = total = 0
     for prompt, source in _prompts(parts, int(result.attributes["vocab_size"]), model):
         expected = greedy(model, prompt, config.verify_tokens, source)

@@ -8,6 +8,7 @@ import torch
 
 from olive_like.artifacts import Adapter, HfModel, OnnxModel, PyTorchModel
 from olive_like.errors import PassError
+from olive_like.passes._memory import release_memory
 from olive_like.passes._models import load_model, task_for, torch_dtype
 from olive_like.passes._onnx_files import finish, save_ir
 from olive_like.passes._user_script import load_script
@@ -35,6 +36,7 @@ def convert(
         graph = export(part, config.target_opset, config.use_dynamo_exporter, config.optimize, context)
         save(graph, part, len(parts), config, context)
         del graph
+    release_memory()  # of what the exporter made on its way
     if isinstance(source, (HfModel, Adapter)):
         write_side_files(source, model, context.output)
     result = finish(context, OnnxModel(context.output), attributes)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import ctypes
 import gc
 import json
 import os
@@ -19,6 +18,7 @@ from blake3 import blake3
 from torch import nn
 
 from olive_like.errors import PassError
+from olive_like.passes._memory import release_memory
 from olive_like.passes.base import Context
 from olive_like.passes.quantize._checkpoint import read_file, save
 from olive_like.passes.quantize._skeleton import Skeleton, finite
@@ -274,14 +274,6 @@ def _one_block(blocks: Blocks, work: BlockWork, index: int, journal: _Journal, c
     context.progress(index + 1, len(blocks), **shown)
     del result
     release_memory()
-
-
-def release_memory() -> None:
-    """Give back what a block took: modules and their hooks stand in cycles, and freed pieces stay with the process."""
-    gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
-    if trim is not None:
-        trim(0)
 
 
 class _Journal:
