@@ -135,7 +135,10 @@ class Encoder:
         return result
 
     def _joined(self, records: list[Record]) -> Encoded:
-        ids = [token for record in records for token in record["input_ids"]]
+        joiner = self.config.joiner
+        between = self.tokenizer(joiner, add_special_tokens=False)["input_ids"] if joiner else []
+        ids = [token for record in records for token in (*record["input_ids"], *between)]
+        ids = ids[: len(ids) - len(between)]
         size = self.max_len
         pieces = [ids[start : start + size] for start in range(0, len(ids), size)][: self.config.max_examples]
         return Encoded("lm", [{"input_ids": p, "labels": list(p)} for p in pieces if len(p) > 1])

@@ -137,6 +137,7 @@ class DataConfig(_Settings):
     strategy: Literal["line-by-line", "join"] = Field(
         "line-by-line", description="One example per row, or all rows joined and cut into equal pieces."
     )
+    joiner: str | None = Field(None, description="Text between rows that are joined.")
     chat_template: str | bool | None = Field(
         None, description="A chat template in place of the tokenizer's; `true`: the tokenizer's, for any shape."
     )

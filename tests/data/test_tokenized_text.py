@@ -134,6 +134,13 @@ def test_long_texts_are_split_when_packed_and_joined_on_request(models: dict[str
         assert sum(len(record["input_ids"]) for record in made.records) == total
 
 
+def test_text_between_joined_rows(models: dict[str, HfModel], tmp_path: Path) -> None:
+    rows = [{"text": "one"}, {"text": "two"}, {"text": "three"}]
+    settings = {"rows": rows, "strategy": "join", "add_special_tokens": False}
+    joined = Prepared(models["llama"], tmp_path / "a", joiner=", ", **settings)
+    assert joined.tokenizer.decode(joined.records[0]["input_ids"]) == "one, two, three"
+
+
 def test_classes_have_one_order_for_both_splits(models: dict[str, HfModel], tmp_path: Path) -> None:
     rows = [{"text": f"film {i}", "label": ["good", "bad"][i % 2]} for i in range(20)]
     made = Prepared(models["bert"], tmp_path / "o", rows=rows, eval_fraction=0.2, stratify_by="label")

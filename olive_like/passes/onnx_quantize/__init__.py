@@ -6,6 +6,7 @@ PASSES: dict[str, str] = {
     "OnnxDynamicQuantization": f"{_HERE}.dynamic:OnnxDynamicQuantization",
     "OnnxStaticQuantization": f"{_HERE}.static:OnnxStaticQuantization",
     "OnnxQuantization": f"{_HERE}.static:OnnxQuantization",
+    "QNNPreprocess": f"{_HERE}.qnn_preprocess:QNNPreprocess",
     "OnnxQuantizationPreprocess": f"{_HERE}.preprocess:OnnxQuantizationPreprocess",
     "OnnxBlockWiseRtnQuantization": f"{_HERE}.rtn:OnnxBlockWiseRtnQuantization",
     "OnnxHqqQuantization": f"{_HERE}.hqq:OnnxHqqQuantization",

@@ -48,6 +48,7 @@ _TEXT = {
     "max_samples": "max_samples",
     "padding": "padding",
     "strategy": "strategy",
+    "joiner": "joiner",
     "add_special_tokens": "add_special_tokens",
     "text_template": "text_template",
     "text_cols": "text_field",
