@@ -30,8 +30,16 @@ Bring your workflow file as it is, JSON or YAML:
 ```sh
 olive-like check my-olive-config.json     # what of it works here, and what does not, with line numbers
 olive-like plan my-olive-config.json      # what would run, and what is in the cache already
+olive-like run my-olive-config.json --test    # the whole of it in seconds, on small things
 olive-like run my-olive-config.json
 ```
+
+`--test` (also `--test-model`) puts a tiny model of the same architecture, with random weights, in the place of the
+input model; a few made-up rows, with the columns that the file names, in the place of data that would have to be
+downloaded; and this machine's processor in the place of the systems. Training stops after two steps, a search after
+three trials, local data after eight rows. Goals are put aside, and measurements whose questions are on the hub. All of
+this is printed, scripts of yours run as they are, and the results go to `output_dir` with `-test` added: what is tried
+is whether the passes take each other's results and settings, not how good the outcome is.
 
 No key of the file is dropped in silence. Each one is either translated; or accepted with a note (OL351) because nothing
 depends on it here; or refused with its place in the file: OL301 for a pass that there is not, OL302 for one that is
