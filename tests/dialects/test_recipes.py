@@ -34,3 +34,18 @@ def test_the_table_counts(script, tmp_path: Path) -> None:
     assert dict(tally.verdicts["-"]) == {"clean": 1, "names what is missing": 2}
     assert dict(tally.passes) == {"QNNConversion": 1}
     assert not tally.faults
+
+
+def test_files_are_run_one_after_the_other(tmp_path: Path) -> None:
+    """One that takes too long ends the process that runs it, and the rest goes on in another."""
+    runner = runpy.run_path(str(SCRIPT.with_name("recipes_run.py")), run_name="recipes_run")
+    passes = {"fine": "{type: 'Null'}", "slow": "{type: 'Null', value: 1, seconds: 60}", "gone": "{type: 'NoSuchPass'}"}
+    files = []
+    for name, step in passes.items():
+        files.append(tmp_path / f"{name}.yaml")
+        files[-1].write_text(f"input_model: {{type: 'Null'}}\npasses: {{a: {step}}}\n")
+    files.append(files[0])
+    outcomes = list(runner["attempt_all"](files, tmp_path / "cache", 6))
+    assert [outcome.verdict for outcome in outcomes] == ["ok", "failed", "not planned", "ok"]
+    assert "longer than 6 s" in outcomes[1].why
+    assert "NoSuchPass" in outcomes[2].why
