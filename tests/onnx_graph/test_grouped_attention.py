@@ -76,12 +76,13 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> OnnxModel:
 
 
 def test_a_graph_like_the_builders(llama: OnnxModel) -> None:
-    """No Transpose, Reshape or Expand is left in a layer."""
+    """No Transpose, Reshape or Expand is left in a layer; the mask says what is padding and no more."""
     after = run_pass("OnnxScriptFusion", llama)
     nodes = onnx.load(after.path / "model.onnx").graph.node
     kinds = [node.op_type for node in nodes]
     first, last = (index for index, kind in enumerate(kinds) if kind == "GroupQueryAttention")
     assert not {"Transpose", "Reshape", "Expand", "Concat"} & set(kinds[first + 1 : last])
+    assert not {"LessOrEqual", "And", "GatherND"} & set(kinds)
     assert after.attributes["io"] == llama.attributes["io"]
 
 

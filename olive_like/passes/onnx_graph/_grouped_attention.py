@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from olive_like.passes.onnx_graph._causal_mask import made_by, padding_of
 from olive_like.passes.onnx_graph.surgeons import _graph
 
 _SWAP = (0, 2, 1, 3)  # (batch, position, head, width) <-> (batch, head, position, width)
@@ -74,12 +75,6 @@ def _side(value: ir.Value | None) -> _Side | None:
     return _Side(new, past, whole, past.shape[1])
 
 
-def made_by(value: ir.Value | None, op: str) -> ir.Node | None:
-    """The node behind a value, if it is such an operator of ONNX's own."""
-    node = value.producer() if value is not None else None
-    return node if _graph.is_op(node, op) else None
-
-
 def _heads_first(value: ir.Value | None) -> ir.Value | None:
     """(batch, head, position, width), of which the value is the flat form (batch, position, head x width)."""
     reshape = made_by(value, "Reshape")
@@ -126,8 +121,17 @@ class _Sizes:
         source = expand.inputs[0] if expand is not None and expand.inputs[0] is not None else value
         if source not in self._masks:
             shape = self._put("Concat", [self._one, self._one, self._new, self._one], axis=0)
-            self._masks[source] = self._put("Expand", [source, shape])
+            self._masks[source] = self._put("Expand", [self._without_order(source), shape])
         return self._masks[source]
+
+    def _without_order(self, bias: ir.Value) -> ir.Value:
+        """A mask without what GroupQueryAttention knows by itself: that nothing sees what comes later."""
+        found = padding_of(bias)
+        if found is None:
+            return bias
+        padding, where = found
+        wide = self._put("Unsqueeze", [padding, self._number("heads_and_rows", [1, 2])])
+        return self._put("Where", [wide, *where.inputs[1:]])
 
     def _axis(self, value: ir.Value | None, axis: int) -> ir.Value:
         return self._put("Shape", [value], start=axis, end=axis + 1)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from olive_like.passes.onnx_graph._grouped_attention import made_by
+from olive_like.passes.onnx_graph._causal_mask import made_by
 from olive_like.passes.onnx_graph.surgeons import _graph
 
 
