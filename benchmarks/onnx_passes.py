@@ -1,6 +1,6 @@
 """Passes on ONNX models measured: time and memory on a large graph, size and speed of quantised models.
 
-usage: python benchmarks/onnx_passes.py large [--gigabytes 1] [--threads N]
+usage: python benchmarks/onnx_passes.py large [--gigabytes 1] [--threads N] [--header]
        python benchmarks/onnx_passes.py classifier ONNX_FOLDER ROWS_JSONL [--length 64]
        python benchmarks/onnx_passes.py decoder ONNX_FOLDER [--tokens 64]
 
@@ -46,6 +46,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     large = commands.add_parser("large")
     large.add_argument("--gigabytes", type=float, default=1.0)
+    large.add_argument("--header", action="store_true", help="only the passes that leave the weights alone")
     classifier = commands.add_parser("classifier")
     classifier.add_argument("model", type=Path)
     classifier.add_argument("rows", type=Path)
@@ -98,7 +99,7 @@ def _large(args: argparse.Namespace, folder: Path) -> None:
     model = folder / "large"
     _write_large(model, args.gigabytes)
     data = model / "model.onnx.data"
-    for name, settings in [*HEADER_ONLY, *STREAMING]:
+    for name, settings in HEADER_ONLY if args.header else [*HEADER_ONLY, *STREAMING]:
         output = folder / "output"
         output.mkdir()
         row = _run(model, output, name, settings, args.threads)
