@@ -19,6 +19,7 @@ _NAMES: tuple[tuple[int, tuple[str, ...]], ...] = (
                   "decoder_ffn_dim", "moe_intermediate_size", "shared_expert_intermediate_size")),
     (_HEAD, ("head_dim", "d_kv", "linear_key_head_dim", "linear_value_head_dim")),
     (4, ("num_local_experts", "num_experts")),
+    (2, ("num_experts_per_tok", "moe_topk")),
 )  # fmt: skip
 _LISTS: dict[str, list[int]] = {
     "hidden_sizes": [16, 32, 64, 128],
@@ -28,6 +29,9 @@ _LISTS: dict[str, list[int]] = {
 }
 _NOT_COPIED = ("architectures", "torch_dtype", "dtype", "_name_or_path", "transformers_version", "model_type")
 _OF_VOCABULARY = ("suppress_tokens", "begin_suppress_tokens", "forced_decoder_ids")
+# Text in models of pictures, whose published configs name axes that transformers' defaults leave open.
+_BY_AXIS = ("qwen2_vl_text", "qwen2_5_vl_text", "qwen3_vl_text", "qwen3_vl_moe_text", "qwen3_5_text",
+            "qwen3_5_moe_text")  # fmt: skip
 _TOKEN_IDS = ("_token_id", "_token_index")
 
 
@@ -49,7 +53,7 @@ def shrunk(config: Mapping[str, Any], tokens: Mapping[str, int]) -> dict[str, An
         made["layer_types"] = config["layer_types"][:1] + config["layer_types"][-1:]
     for name in ("rope_parameters", "rope_scaling"):
         if isinstance(made.get(name), dict):
-            made[name] = _rope(made[name])
+            made[name] = _rope(made[name], str(config.get("model_type")))
     for name in _NOT_COPIED:
         made.pop(name, None)
     return made | _token_ids(made, tokens)
@@ -62,14 +66,13 @@ def _part(config: Any, tokens: Mapping[str, int]) -> Any:
     return shrunk(config, tokens if "vocab_size" in config else {}) | kind
 
 
-def _rope(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Rotary settings by axis, for the narrower heads; what is said of each frequency is left out."""
-    sections = settings.get("mrope_section")
-    if not isinstance(sections, list) or not sum(sections):
+def _rope(settings: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Rotary settings for the narrower heads: how many pairs of numbers turn with time, height and width."""
+    if kind not in _BY_AXIS and "mrope_section" not in settings:
         return dict(settings)
-    share = _HEAD / 2 / sum(sections)
-    smaller = [int(n * share) for n in sections]
-    return {**settings, "mrope_section": [_HEAD // 2 - sum(smaller[1:]), *smaller[1:]]}
+    pairs = int(_HEAD * float(settings.get("partial_rotary_factor", 1.0))) // 2
+    side = pairs // 4
+    return {**settings, "mrope_section": [pairs - 2 * side, side, side]}
 
 
 def _token_ids(config: Mapping[str, Any], tokens: Mapping[str, int]) -> dict[str, Any]:

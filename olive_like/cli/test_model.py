@@ -11,7 +11,7 @@ from olive_like.cli.cache_root import cache_root
 from olive_like.cli.silent import silent
 from olive_like.errors import WorkflowError
 
-_VERSION = 5
+_VERSION = 6
 # Part of a hub name -> model type of transformers; the first that fits counts.
 _FAMILIES = (
     ("llama", "llama"),
@@ -22,6 +22,7 @@ _FAMILIES = (
     ("qwen2.5-vl", "qwen2_5_vl"),
     ("fara-7b", "qwen2_5_vl"),
     ("qwen3-vl", "qwen3_vl"),
+    ("qwen3.5-35b", "qwen3_5_moe"),
     ("qwen3.5", "qwen3_5"),
     ("qwen3", "qwen3"),
     ("qwen", "qwen2"),

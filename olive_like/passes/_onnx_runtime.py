@@ -261,7 +261,10 @@ def past_name(name: str) -> str:
     """`present.0.key` -> `past_key_values.0.key`, `present_key_self_0` -> `past_key_self_0`; others as they are."""
     if name.startswith("present_"):  # as onnxruntime-genai's builder has it for an encoder and a decoder
         return "past_" + name.removeprefix("present_")
-    return "past_key_values" + name.removeprefix("present") if name.startswith("present.") else name
+    if not name.startswith("present."):
+        return name
+    # Keys and values, or what a layer of linear attention remembers.
+    return ("past_key_values" if name.endswith(("key", "value")) else "past") + name.removeprefix("present")
 
 
 class Decoder:
@@ -314,10 +317,14 @@ class Decoder:
         return outputs["logits"].astype(np.float32)
 
     def _step(self, tokens: list[int], seen: int) -> Arrays:
+        positions = np.arange(seen, seen + len(tokens), dtype=np.int64)[None]
+        wanted = self._inputs.get("position_ids")
+        if wanted is not None and len(wanted.shape) == 3:  # of time, height and width, which are one in text
+            positions = np.broadcast_to(positions, (wanted.shape[0], *positions.shape))
         return {
             "input_ids": np.array([tokens], np.int64),
             "attention_mask": np.ones((1, seen + len(tokens)), np.int64),
-            "position_ids": np.arange(seen, seen + len(tokens), dtype=np.int64)[None],
+            "position_ids": positions,
         }
 
     def _empty_cache(self) -> Arrays:

@@ -117,6 +117,15 @@ def test_a_speech_model_is_two_graphs(tmp_path: Path) -> None:
     assert built.attributes["verified"]["top1_agreement"] == 1
 
 
+@pytest.mark.parametrize("name", ["google/gemma-3-1b-it", "Qwen/Qwen2.5-VL-3B", "Qwen/Qwen3-VL-2B", "Qwen/Qwen3.5-2B"])
+def test_text_of_newer_models(tmp_path: Path, name: str) -> None:
+    """Windows of two kinds, positions by axis, layers that remember a state instead of keys and values."""
+    built = build(HfModel(tiny(name, None, str(tmp_path))), tmp_path / "out", precision="fp32")
+    assert built.attributes["verified"]["top1_agreement"] == 1
+    assert built.attributes["verified"]["max_diff_below"] <= 1e-3
+    assert built.attributes["verified"]["greedy_tokens"] == 1
+
+
 def test_an_adapter_is_merged_first(tmp_path: Path) -> None:
     base = tiny_models.tiny_llama(tmp_path / "in")
     adapter = tiny_adapter(base, tmp_path / "adapter")

@@ -12,11 +12,12 @@ from typing import Any
 
 import onnxruntime_genai.models  # noqa: F401  (makes the builder's own modules importable)
 import torch
+from onnxruntime_genai.models import builder as genai_builder
 from onnxruntime_genai.models.builder import create_model, parse_extra_options
 
 from olive_like.artifacts import Adapter, HfModel, OnnxModel
 from olive_like.errors import PassError
-from olive_like.passes._models import load_model
+from olive_like.passes._models import load_model, task_for
 from olive_like.passes._onnx_files import (
     copy_side_files,
     describe_io,
@@ -29,6 +30,7 @@ from olive_like.passes._onnx_files import (
 from olive_like.passes._onnx_runtime import Decoder
 from olive_like.passes._verify import TOLERANCE, Comparison, complain, judge
 from olive_like.passes.base import Context
+from olive_like.passes.convert._builder_gemma import Gemma3
 from olive_like.passes.convert._builder_speech import finish_speech
 from olive_like.passes.convert._carried import carried
 from olive_like.passes.convert._check_export import greedy
@@ -40,6 +42,8 @@ _BUILDER_ERRORS = (
     ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NotImplementedError, OSError,
     RuntimeError, TypeError, ValueError,
 )  # fmt: skip
+genai_builder.Gemma3Model = Gemma3
+
 _LISTS = {"int4_op_types_to_quantize": "/", "int4_nodes_to_exclude": ","}
 _OPTIONS = (
     "int4_block_size", "int4_accuracy_level", "int4_is_symmetric", "int4_op_types_to_quantize",
@@ -108,7 +112,9 @@ def _report_quantised(result: OnnxModel, config: Any, context: Context) -> None:
 
 def _options(source: HfModel | Adapter | OnnxModel, config: Any) -> dict[str, str]:
     """The settings as the builder's texts; what `extra_options` says comes on top."""
-    chosen = {name: getattr(config, name) for name in _OPTIONS if getattr(config, name) is not None}
+    # A cache that is cut to a layer's window is of a size that onnxruntime-genai alone knows to give it.
+    chosen: dict[str, Any] = {"windowed_kv_cache": False}
+    chosen |= {name: getattr(config, name) for name in _OPTIONS if getattr(config, name) is not None}
     chosen |= config.extra_options or {}
     chosen["hf_token"] = False
     if not isinstance(source, OnnxModel):
@@ -218,7 +224,11 @@ def _verify(result: OnnxModel, source: HfModel | Adapter, config: Any, context: 
     if provider not in ("cpu", context.device) or (config.precision in ("fp16", "bf16") and context.device == "cpu"):
         context.note(f"not compared with PyTorch: {provider} {config.precision} does not run here")
         return None
-    model = load_model(source, "text-generation", "float32", device=context.device)
+    if str((config.extra_options or {}).get("windowed_kv_cache", False)).lower() in ("true", "1"):
+        context.note("not compared with PyTorch: only onnxruntime-genai runs a windowed cache")
+        return None
+    task = "image-text-to-text" if task_for(source) == "image-text-to-text" else "text-generation"
+    model = load_model(source, task, "float32", device=context.device)
     exact = config.precision in ("fp32", "fp16", "bf16")
     prompt = some_tokens(1, 12, int(result.attributes["vocab_size"]))
     comparison = Comparison()
