@@ -11,7 +11,6 @@ from olive_like.passes import onnx_graph, onnx_quantize, registry
 from olive_like.passes.base import Effect
 
 NAMES = [*onnx_graph.PASSES, *onnx_quantize.PASSES]
-DECLARED_ONLY = {"MixedPrecisionOverrides"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -19,13 +18,19 @@ def test_class(name: str) -> None:
     cls = registry.load(name)
     assert cls.__name__ == name
     assert registry.doc(cls)
-    assert cls.available() == (name not in DECLARED_ONLY)
+    assert cls.available()
     assert all(field.description for field in cls.Config.model_fields.values())
     assert {"save_as_external_data", "verify"} <= set(cls.Config.model_fields)
 
 
 def test_quantisers_shrink() -> None:
-    free = {"OnnxStaticQuantization", "OnnxQuantization", "OnnxQuantizationPreprocess", "MatMulNBitsToQDQ"}
+    free = {
+        "OnnxStaticQuantization",
+        "OnnxQuantization",
+        "OnnxQuantizationPreprocess",
+        "QNNPreprocess",
+        "MatMulNBitsToQDQ",
+    }
     for name in onnx_quantize.PASSES:
         assert (registry.load(name).effect is Effect.SHRINKS) == (name not in free), name
 
