@@ -11,7 +11,7 @@ from olive_like.cli.cache_root import cache_root
 from olive_like.cli.silent import silent
 from olive_like.errors import WorkflowError
 
-_VERSION = 6
+_VERSION = 7
 # Part of a hub name -> model type of transformers; the first that fits counts.
 _FAMILIES = (
     ("llama", "llama"),
