@@ -176,7 +176,7 @@ def _scripts(tree: Mapping[str, Any], model: Mapping[str, Any], folder: Path) ->
             wanted.update({holder[role]: role for role in _ROLES if isinstance(holder.get(role), str)})
     text = _STAND_IN.read_text("utf-8")
     for name, functions in roles.items():
-        io = _described(model)
+        io = {**_described(model), "sizes": _sizes(tree)}
         filled = text.replace("IO: dict[str, Any] = {}", f"IO: dict[str, Any] = {io!r}")
         filled += "".join(f"\n\n{function} = {_ROLES[role]}\n" for function, role in sorted(functions.items()))
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -189,6 +189,15 @@ def _holders(value: Any) -> Iterator[Mapping[str, Any]]:
         yield value
     for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
         yield from _holders(item)
+
+
+def _sizes(tree: Mapping[str, Any]) -> dict[str, int]:
+    """Axes that a pass gives a length to."""
+    found: dict[str, int] = {}
+    for holder in _holders(tree):
+        if isinstance(holder.get("dim_param"), list) and isinstance(holder.get("dim_value"), list):
+            found.update(zip(holder["dim_param"], holder["dim_value"], strict=False))
+    return found
 
 
 def _described(model: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,7 +64,8 @@ def _shape(name: str) -> list[int]:
         return list(shapes[names.index(name)])
     axes = (IO.get("dynamic_axes") or {}).get(name) or {"1": ""}
     rank = max(2 if _whole(name) else 3, 1 + max(map(int, axes)))
-    return [1, *([8] * (rank - 1))]
+    sizes = {int(axis): IO.get("sizes", {}).get(called, 8) for axis, called in axes.items() if int(axis)}
+    return [1, *(sizes.get(axis, 8) for axis in range(1, rank))]
 
 
 def _arrays(seed: int = 0) -> dict[str, np.ndarray]:

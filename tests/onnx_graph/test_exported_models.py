@@ -55,6 +55,14 @@ def test_bert_is_fused_whole(bert: OnnxModel) -> None:
     assert again.texts("note")
 
 
+def test_a_fused_float16_graph_is_fused_again(bert: OnnxModel) -> None:
+    """The casts at its ends have the names that new ones get."""
+    once = run_pass("OrtTransformersOptimization", bert, float16=True)
+    again = run_pass("OrtTransformersOptimization", once, model_type="unet", float16=True, opt_level=0)
+    batch = padded_batch()
+    np.testing.assert_allclose(session_outputs(bert, **batch)[0], session_outputs(again, **batch)[0], atol=2e-2)
+
+
 def test_fusions_on_request(bert: OnnxModel) -> None:
     plain = run_pass("OrtTransformersOptimization", bert, optimization_options={"enable_attention": False})
     assert not ops(plain)["Attention"]

@@ -38,6 +38,7 @@ _SCRIPT = "onnxscript"  # for decoders with a cache, whose graphs onnxruntime's 
 # What a pattern that does not fit raises inside the optimiser, which checks little.
 _CRASHES = (AssertionError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 _LARGE = 1_500_000_000
+_CASTS = ("graph_input_cast", "graph_output_cast")
 _TOLERANCE = 2e-3
 
 
@@ -99,10 +100,22 @@ def _fused(path: Path, config: Any, context: Context, family: str, script: bool)
     graph, counts = load_ir(path), {}
     if script:
         counts = _script_fusion.fuse_graph(graph, config.use_gqa)
+    if config.float16:
+        _free_names(graph)
     work = context.scratch / f"{path.stem}-{'script' if script else 'plain'}" / path.name
     save_ir(graph, work)
     graph, found = _by_onnxruntime(work, config, family)
     return graph, {**{name: count for name, count in counts.items() if name not in found}, **found}
+
+
+def _free_names(graph: ir.Model) -> None:
+    """A graph that was cast before has the names that casting it again would give."""
+    for node in graph.graph:
+        if str(node.name).startswith(_CASTS):
+            node.name = f"earlier_{node.name}"
+        for value in node.outputs:
+            if str(value.name).startswith(_CASTS) and not value.is_graph_output():
+                value.name = f"earlier_{value.name}"
 
 
 def _family_of(model: OnnxModel, context: Context) -> str:
@@ -157,6 +170,8 @@ def _by_onnxruntime(path: Path, config: Any, family: str) -> tuple[ir.Model, dic
     onnx.save_model(result.model, written, save_as_external_data=large, location=f"{written.name}.data")
     graph = load_ir(written)
     graph.graph.sort()
+    for domain in {node.domain for part in graph.graphs() for node in part}:
+        graph.opset_imports.setdefault(domain, 1)  # some of the fusions do not declare what they use
     return graph, found
 
 
