@@ -106,7 +106,7 @@ class _Sizes:
 
     def __init__(self, graph: ir.Graph, tokens: ir.Value | None, past: ir.Value) -> None:
         self.graph = graph
-        self._masks: dict[ir.Value, ir.Value] = {}
+        self._masks: dict[ir.Value, tuple[ir.Value, bool]] = {}
         one, zero = self._number("one", [1]), self._number("axis_0", [0])
         batch, self._new = self._axis(tokens, 0), self._axis(tokens, 1)
         total = self._put("Add", [self._axis(past, 2), self._new])
@@ -115,23 +115,22 @@ class _Sizes:
         self.last = self._put("Expand", [last, batch])  # the same for every row: the mask knows of padding
         self._one = one
 
-    def mask(self, value: ir.Value) -> ir.Value:
-        """The mask with a row for every new position, which MultiHeadAttention does not need."""
+    def mask(self, value: ir.Value) -> tuple[ir.Value, bool]:
+        """The mask with a row for every new position, and whether it leaves to attention that nothing sees what comes
+        later.
+        """
         expand = made_by(value, "Expand")
         source = expand.inputs[0] if expand is not None and expand.inputs[0] is not None else value
         if source not in self._masks:
+            found = padding_of(source)
+            bias = source
+            if found is not None:
+                padding, where = found
+                wide = self._put("Unsqueeze", [padding, self._number("heads_and_rows", [1, 2])])
+                bias = self._put("Where", [wide, *where.inputs[1:]])
             shape = self._put("Concat", [self._one, self._one, self._new, self._one], axis=0)
-            self._masks[source] = self._put("Expand", [self._without_order(source), shape])
+            self._masks[source] = self._put("Expand", [bias, shape]), found is not None
         return self._masks[source]
-
-    def _without_order(self, bias: ir.Value) -> ir.Value:
-        """A mask without what GroupQueryAttention knows by itself: that nothing sees what comes later."""
-        found = padding_of(bias)
-        if found is None:
-            return bias
-        padding, where = found
-        wide = self._put("Unsqueeze", [padding, self._number("heads_and_rows", [1, 2])])
-        return self._put("Where", [wide, *where.inputs[1:]])
 
     def _axis(self, value: ir.Value | None, axis: int) -> ir.Value:
         return self._put("Shape", [value], start=axis, end=axis + 1)
@@ -151,11 +150,14 @@ def _replace(node: ir.Node, queries: ir.Value | None, keys: _Side, values: _Side
     assert mask is not None
     flat = [_flat(graph, side.new, node) for side in (keys, values)]
     lengths = [sizes.last, sizes.total]
+    bias, causal = sizes.mask(mask)
     attributes = {"num_heads": node.attributes.get_int("num_heads", 0), "kv_num_heads": keys.heads}
+    if not causal:
+        attributes["causal"] = 0  # the mask says it all
     scale = node.attributes.get_float("scale", None)
     grouped = ir.node(
         "GroupQueryAttention",
-        [queries, *flat, keys.past, values.past, *lengths, None, None, None, sizes.mask(mask)],
+        [queries, *flat, keys.past, values.past, *lengths, None, None, None, bias],
         attributes if scale is None else {**attributes, "scale": scale},
         domain=_graph.CONTRIB,
         num_outputs=3,
