@@ -10,9 +10,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import olive_like
+from olive_like.workflow.loader import loads
 from tests.docs.pages import Block, blocks
 
 STEPS = 2  # of a training: that trainings train is for other tests
@@ -97,7 +96,7 @@ def passes_of(workflow: dict[str, Any]) -> list[dict[str, Any]]:
 
 def whole(text: str) -> dict[str, Any]:
     """A workflow of what may be a part of one: what a page left out as beside its point is filled in."""
-    workflow: dict[str, Any] = yaml.safe_load(text)
+    workflow: dict[str, Any] = loads(text, "block.yaml", "yaml").tree  # as files are read: 1e-5 is a number
     workflow.setdefault("input_model", {"type": "HfModel", "model_path": "quickstart/model"})
     if "metrics" in workflow:
         workflow["evaluators"] = {"own": {"metrics": workflow.pop("metrics")}}

@@ -85,7 +85,7 @@ def adapter_config(base: Any, method: str, config: Any, task: str) -> PeftConfig
     common |= {
         "r": config.r,
         "target_modules": targets,
-        "exclude_modules": config.exclude_modules,
+        "exclude_modules": config.exclude_modules or (_heads(base, task) if targets == "all-linear" else None),
         "layers_to_transform": config.layers_to_transform,
         "layers_pattern": config.layers_pattern,
         "rank_pattern": dict(config.rank_pattern),
@@ -109,6 +109,14 @@ def adapter_config(base: Any, method: str, config: Any, task: str) -> PeftConfig
         bias=getattr(config, "bias", "none"),
         fan_in_fan_out=any(isinstance(m, Conv1D) for m in base.modules()),
     )
+
+
+def _heads(base: Any, task: str) -> list[str] | None:
+    """Layers behind the encoder, which are trained whole: peft means them by the ends of their names."""
+    if task not in ("text-classification", "token-classification", "question-answering"):
+        return None
+    inside = f"{base.base_model_prefix}."
+    return [name for name, layer in base.named_modules() if isinstance(layer, _LAYERS) and not name.startswith(inside)]
 
 
 def _check_names(base: Any, names: list[str], field: str) -> None:
