@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -132,13 +132,14 @@ def _family_of(model: OnnxModel, context: Context) -> str:
 
 def _by_onnxruntime(path: Path, config: Any, family: str) -> tuple[ir.Model, dict[str, int]]:
     options = FusionOptions(family)
+    known = vars(FusionOptions("unet")) | vars(options)  # some concern a few families only
     for name, value in (config.optimization_options or {}).items():
-        if not hasattr(options, name):
+        if name not in known:
             raise PassError(
-                f"optimization_options has {name!r}, which there is not", f"There are: {', '.join(vars(options))}."
+                f"optimization_options has {name!r}, which there is not", f"There are: {', '.join(known)}."
             )
         setattr(options, name, value)
-    with _quiet():
+    with _quiet(), chdir(path.parent):  # shapes that cannot be inferred make it leave files in the current folder
         try:
             result = optimizer.optimize_model(
                 str(path),
