@@ -135,9 +135,7 @@ def _by_onnxruntime(path: Path, config: Any, family: str) -> tuple[ir.Model, dic
     known = vars(FusionOptions("unet")) | vars(options)  # some concern a few families only
     for name, value in (config.optimization_options or {}).items():
         if name not in known:
-            raise PassError(
-                f"optimization_options has {name!r}, which there is not", f"There are: {', '.join(known)}."
-            )
+            raise PassError(f"optimization_options has {name!r}, which there is not", f"There are: {', '.join(known)}.")
         setattr(options, name, value)
     with _quiet(), chdir(path.parent):  # shapes that cannot be inferred make it leave files in the current folder
         try:
