@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--passes", type=int, default=200)
     count = parser.parse_args().passes
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        print("error: there is no chromium to draw it with", file=sys.stderr)
+        return 2
     passes = {f"p{i}": {"type": "Null", "value": i, "input": f"p{(i - 1) // 2}" if i else "input_model"}
               for i in range(count)}  # fmt: skip
     flow = {"input_model": {"type": "Null"}, "system": "null", "passes": passes}
@@ -40,7 +45,7 @@ def main() -> int:
         told = root / FILE
         told.write_text(file.read_text().replace("</body>", _TOLD))
         done = subprocess.run(
-            ["chromium", *_FLAGS, f"--user-data-dir={root / 'profile'}", "--dump-dom", told.as_uri()],
+            [browser, *_FLAGS, f"--user-data-dir={root / 'profile'}", "--dump-dom", told.as_uri()],
             capture_output=True, text=True, check=True, timeout=120,
         )  # fmt: skip
     drawn = int(re.search(r"<title>drawn in (\d+) ms", done.stdout)[1])  # type: ignore[index]
