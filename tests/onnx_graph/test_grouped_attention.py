@@ -116,7 +116,7 @@ def test_positions_stay_where_their_number_is_not_known(llama: OnnxModel, tmp_pa
     events = Events()
     after = run_pass("OnnxScriptFusion", OnnxModel(tmp_path, {"file": "model.onnx"}), events, positions="counted")
     assert ops(after)["RotaryEmbedding"] == 2 * LAYERS
-    assert "does not say how many" in events.texts("warning")
+    assert "position_ids is read: no config.json" in events.texts("note")
 
 
 def test_both_passes_do_it_and_tell(llama: OnnxModel) -> None:

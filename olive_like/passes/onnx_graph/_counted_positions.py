@@ -127,20 +127,22 @@ class _Linear:
 def _linear(value: ir.Value) -> _Linear | None:
     add, bias = made_by(value, "Add"), None
     if add is not None:
-        bias = next((term for term in add.inputs if term is not None and _is_own(term, 1)), None)
+        bias = next((term for term in add.inputs if term is not None and _is_fixed(term, 1)), None)
         value = next(term for term in add.inputs if term is not bias and term is not None)
         if bias is None:
             return None
     product = made_by(value, "MatMul")
-    if product is None or product.inputs[0] is None or product.inputs[1] is None or not _is_own(product.inputs[1], 2):
+    if product is None or product.inputs[0] is None or product.inputs[1] is None or not _is_fixed(product.inputs[1], 2):
         return None
+    if len(product.inputs[1].uses()) > 1:
+        return None  # the weight would be there twice
     return _Linear(product, product.inputs[0], product.inputs[1], bias)
 
 
-def _is_own(value: ir.Value, axes: int) -> bool:
-    """Whether a value is a weight that nothing else uses."""
+def _is_fixed(value: ir.Value, axes: int) -> bool:
+    """Whether a value is a weight that cannot be switched."""
     fixed = value.const_value is not None and not value.is_graph_input()
-    return fixed and len(value.uses()) == 1 and value.shape is not None and len(value.shape) == axes
+    return fixed and value.shape is not None and len(value.shape) == axes
 
 
 def _packed(graph: ir.Graph, before: ir.Node, parts: list[ir.Value]) -> ir.Value | None:

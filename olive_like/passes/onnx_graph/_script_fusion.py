@@ -19,20 +19,25 @@ from olive_like.passes.onnx_graph.surgeons import _graph
 from olive_like.passes.onnx_graph.surgeons._gemm import gemm_to_matmul_add
 from olive_like.passes.tasks import read_config
 
+_NO_LONGEST = "no config.json beside the graph says how many positions there can be"
 TOLERANCE = 1e-3  # fused kernels sum in another order, and approximate some functions
 
 
 def fuse(model: OnnxModel, config: Any, context: Context) -> OnnxModel:
     """The pass of its own."""
 
-    def change(graph: ir.Model) -> int:
-        return report(fuse_graph(graph, grouped, longest), context)
+    grouped = wants_groups(config, context)
+    counted = grouped and config.positions == "counted"
+    longest = longest_of(model) if counted else None
 
-    grouped, longest = wants_groups(config, context), None
-    if grouped and config.positions == "counted":
-        longest = longest_of(model)
-        if longest is None:
-            context.warn("positions: counted: config.json beside the graph does not say how many there can be")
+    def change(graph: ir.Model) -> int:
+        counts = fuse_graph(graph, grouped, longest)
+        if counted and counts.get("group_query_attention", 0) > counts.get("positions_counted", 0):
+            context.note(
+                "position_ids is read: "
+                + ("attention cannot turn this graph's queries and keys itself" if longest else _NO_LONGEST)
+            )
+        return report(counts, context)
 
     return rewrite(model, config, context, change, tolerance=TOLERANCE)
 
