@@ -33,6 +33,22 @@ _ROLES = {
     "evaluate_func": "measure",
     "metric_func": "measure",
 }
+_OF_NODES = ("customized_weight_config", "nodes_to_exclude")
+_ALIKE = 8  # letters that names of the same family of models begin with
+_OF_INPUTS = ("old_names", "input_name")
+# What parts of models take and give whose script alone says it.
+_EMBEDDING = {
+    "input_names": ["input_ids", "image_features"],
+    "input_shapes": [[2, 8], [4, 128]],
+    "output_names": ["inputs_embeds"],
+    "dynamic_axes": {"input_ids": {"0": "batch", "1": "sequence"}, "image_features": {"0": "patches"}},
+}
+_VISION = {
+    "input_names": ["pixel_values", "image_grid_thw"],
+    "input_shapes": [[16, 64], [2, 3]],
+    "output_names": ["image_features"],
+    "dynamic_axes": {"pixel_values": {"0": "patches"}, "image_grid_thw": {"0": "images"}},
+}
 _STAND_IN = Path(__file__).with_name("recipes_stand_in.py")
 
 
@@ -148,7 +164,7 @@ def _moved(file: Path, folder: Path, cache: Path) -> tuple[Path, list[str]]:
         target = folder / path if path.endswith(".onnx") else folder / path / "model.onnx"
         maker = _maker_of(file, path)
         if maker is None:
-            _small_graph(target, _named_nodes(seen[-1]))
+            _small_graph(target, _named(seen[-1], _OF_NODES), _named(seen[-1], _OF_INPUTS))
         else:
             made, _ = _moved(maker, folder / "maker", cache)
             workflow, _ = cut_down(str(made), (), str(cache))
@@ -158,12 +174,28 @@ def _moved(file: Path, folder: Path, cache: Path) -> tuple[Path, list[str]]:
 
 
 def _maker_of(file: Path, path: str) -> Path | None:
-    """The workflow beside a file whose output is the model that the file starts from."""
-    for other in sorted(file.parent.glob("*.json")):
-        content = json.loads(other.read_text("utf-8"))
-        if other != file and isinstance(content, dict) and content.get("output_dir") == path:
+    """The workflow beside a file whose output is the model that the file starts from; else one of the same family."""
+    beside = _outputs(sorted(file.parent.glob("*.json")))
+    for other, output in beside.items():
+        if other != file and output == path:
             return other
-    return None
+    wanted = Path(path).name
+    others = _outputs(sorted(file.parents[2].glob("*/*/*.json")))
+    alike = {
+        other: len(os.path.commonprefix([Path(output).name, wanted]))  # noqa: RUF071 - letters are meant
+        for other, output in others.items()
+    }
+    best = max(alike, key=lambda other: alike[other], default=None)
+    return best if best is not None and alike[best] >= _ALIKE else None
+
+
+def _outputs(files: Sequence[Path]) -> dict[Path, str]:
+    found = {}
+    for file in files:
+        content = json.loads(file.read_text("utf-8"))
+        if isinstance(content, dict) and isinstance(content.get("output_dir"), str) and content.get("passes"):
+            found[file] = content["output_dir"]
+    return found
 
 
 def _scripts(tree: Mapping[str, Any], model: Mapping[str, Any], folder: Path) -> list[str]:
@@ -207,27 +239,26 @@ def _described(model: Mapping[str, Any]) -> dict[str, Any]:
         return io
     if "image" in str(model.get("task")):
         return {"input_names": ["pixel_values"], "input_shapes": [[1, 3, 224, 224]], "output_names": ["logits"]}
-    if "embedding" in str(model.get("model_loader")):
-        return {"input_names": ["input_ids", "image_features"], "output_names": ["inputs_embeds"]}
-    return {"input_names": ["pixel_values", "image_grid_thw"], "output_names": ["image_features"]}
+    return _EMBEDDING if "embedding" in str(model.get("model_loader")) else _VISION
 
 
-def _named_nodes(tree: Mapping[str, Any]) -> list[str]:
-    """The nodes that settings speak of."""
+def _named(tree: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
+    """Nodes or inputs that settings speak of."""
     found: list[str] = []
     for holder in _holders(tree):
-        found += holder.get("customized_weight_config") or ()
-        found += holder.get("nodes_to_exclude") or ()
+        for key in keys:
+            found += holder.get(key) or ()
     return list(dict.fromkeys(found))
 
 
-def _small_graph(target: Path, names: Sequence[str]) -> None:
+def _small_graph(target: Path, names: Sequence[str], inputs: Sequence[str]) -> None:
     """A matrix for each name, and one more, with what lies between them."""
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper, save
 
     random = np.random.default_rng(0)
-    nodes, weights, last = [], [], "x"
+    first = inputs[0] if inputs else "x"
+    nodes, weights, last = [], [], first
     for index, name in enumerate([*names, "last"]):
         array = (random.standard_normal((128, 128)) * 0.1).astype(np.float32)
         weights.append(numpy_helper.from_array(array, f"w{index}"))
@@ -235,7 +266,7 @@ def _small_graph(target: Path, names: Sequence[str]) -> None:
         nodes.append(helper.make_node("Relu", [f"a{index}"], [f"b{index}"], f"between{index}"))
         last = f"b{index}"
     nodes[-1].output[0] = "y"
-    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 128]) for name in ("x", "y")]
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 128]) for name in (first, "y")]
     graph = helper.make_graph(nodes, "stand_in", value[:1], value[1:], weights)
     target.parent.mkdir(parents=True, exist_ok=True)
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), target)

@@ -87,7 +87,9 @@ def load_model(*_: Any) -> nn.Module:
 
 
 def describe(*_: Any) -> dict[str, Any]:
-    return {name: value for name, value in IO.items() if value}
+    arrays = _arrays()
+    shapes = {"input_shapes": [list(array.shape) for array in arrays.values()]}
+    return {**shapes, "input_types": [str(array.dtype) for array in arrays.values()], **IO}
 
 
 def dummy_inputs(*_: Any) -> dict[str, torch.Tensor]:

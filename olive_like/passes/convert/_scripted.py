@@ -37,7 +37,8 @@ class AsCalled(Flat):
         outputs = _plain(self.inner(**arguments) if self.by_name else self.inner(*arguments))
         if isinstance(outputs, dict) and all(isinstance(outputs.get(name), torch.Tensor) for name in self.wanted):
             outputs = [outputs[name] for name in self.wanted] or outputs  # a model may give more than is asked for
-        return tuple(leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, torch.Tensor))
+        leaves = [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, torch.Tensor)]
+        return tuple(leaves[: len(self.wanted) or None])  # the first ones, where the user's names are the user's own
 
 
 def _plain(outputs: Any) -> Any:
