@@ -93,7 +93,8 @@ def _one(args: argparse.Namespace, folder: Path) -> None:
         if file.is_file():
             _sync(file)  # as the store does it with every result
     seconds = time.perf_counter() - start
-    print(json.dumps({"pass": through, "seconds": seconds, "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"pass": through, "seconds": seconds, "mb": peak}))
 
 
 def _large(args: argparse.Namespace, folder: Path) -> None:
