@@ -109,6 +109,19 @@ def test_attention_counts_positions(llama: OnnxModel) -> None:
     assert not kinds["MatMul"]
 
 
+def test_products_that_are_one_already(tmp_path: Path) -> None:
+    """Phi-3 has one matrix for queries, keys and values."""
+    before = exported("phi3", tmp_path)
+    after = run_pass("OnnxScriptFusion", before, positions="counted", verify="fail")
+    nodes = onnx.load(after.path / "model.onnx").graph.node
+    kinds = [node.op_type for node in nodes]
+    first, last = (index for index, kind in enumerate(kinds) if kind == "GroupQueryAttention")
+    assert not {"Slice", "Transpose", "Reshape"} & set(kinds[first + 1 : last])
+    assert not nodes[first].input[1]
+    for case in CASES:
+        np.testing.assert_allclose(logits(after, *case), logits(before, *case), atol=1e-5)
+
+
 def test_positions_stay_where_their_number_is_not_known(llama: OnnxModel, tmp_path: Path) -> None:
     for name in ("model.onnx", "model.onnx.data"):
         if (llama.path / name).exists():

@@ -106,12 +106,30 @@ def _turn_inside(
 ) -> None:
     values = node.inputs[2]
     assert values is not None
-    packed = _packed(graph, node, [queries, keys, values])
+    packed = _cut_from([queries, keys, values]) or _packed(graph, node, [queries, keys, values])
     for place, value in enumerate((queries, keys, values) if packed is None else (packed, None, None)):
         node.replace_input_with(place, value)
     for place, table in zip((_COS, _SIN), tables, strict=True):
         node.replace_input_with(place, table)
     node.attributes.add(ir.AttrInt64("do_rotary", 1))
+
+
+def _cut_from(parts: list[ir.Value]) -> ir.Value | None:
+    """What parts are cut from, if side by side they are the whole of it."""
+    cuts = [made_by(part, "Slice") for part in parts]
+    whole = cuts[0].inputs[0] if cuts[0] is not None else None
+    if whole is None or whole.shape is None or len(whole.shape) != 3 or not isinstance(whole.shape[2], int):
+        return None
+    end = 0
+    for cut in cuts:
+        if cut is None or cut.inputs[0] is not whole or len(cut.inputs) < 4:
+            return None
+        first, last, axis = (_graph.scalar(place) for place in cut.inputs[1:4])
+        step = _graph.scalar(cut.inputs[4]) if len(cut.inputs) > 4 else 1
+        if first != end or axis not in (2, -1) or step != 1 or last is None:
+            return None
+        end = int(min(last, whole.shape[2]))
+    return whole if end == whole.shape[2] else None
 
 
 @dataclass(frozen=True)

@@ -178,14 +178,31 @@ def _queries(graph: ir.Graph, node: ir.Node) -> ir.Value | None:
 
 
 def _whole(value: ir.Value, width: int) -> ir.Value:
-    """What an attention's output is after its heads were taken apart and put together again."""
-    apart = _graph.single_user(value)
-    together = _graph.single_user(apart.outputs[0]) if apart is not None else None
-    if apart is None or together is None or not all(_graph.is_op(node, "Reshape") for node in (apart, together)):
+    """What an attention's output is after its heads were taken apart, moved there and back, and put together again."""
+    heads = _next(value, "Reshape")
+    shape = _graph.constant(heads.inputs[1]) if heads is not None else None
+    if heads is None or shape is None or shape.tolist()[:2] != [0, 0] or len(shape) != 4:
         return value
-    heads, result = _graph.constant(apart.inputs[1]), together.outputs[0]
-    same = heads is not None and heads.tolist()[:2] == [0, 0] and len(heads) == 4
-    return result if same and result.shape is not None and list(result.shape)[2:] == [width] else value
+    there = _next(heads.outputs[0], "Transpose")
+    back = _moved_back(there) if there is not None else heads
+    together = _next(back.outputs[0], "Reshape") if back is not None else None
+    result = together.outputs[0] if together is not None else value
+    return result if result.shape is not None and list(result.shape)[2:] == [width] else value
+
+
+def _next(value: ir.Value, op: str) -> ir.Node | None:
+    """The only user of a value, if it is the operator."""
+    user = _graph.single_user(value)
+    return user if _graph.is_op(user, op) else None
+
+
+def _moved_back(there: ir.Node) -> ir.Node | None:
+    """The Transpose that undoes one; a Reshape between them may keep the shape."""
+    still = _next(there.outputs[0], "Reshape")
+    if still is not None and (still.outputs[0].shape is None or still.outputs[0].shape != there.outputs[0].shape):
+        return None
+    back = _next((still or there).outputs[0], "Transpose")
+    return back if back is not None and swapped(back.outputs[0]) and swapped(there.outputs[0]) else None
 
 
 def _flat(graph: ir.Graph, value: ir.Value, before: ir.Node) -> ir.Value:
