@@ -208,7 +208,8 @@ def _scripts(tree: Mapping[str, Any], model: Mapping[str, Any], folder: Path) ->
             wanted.update({holder[role]: role for role in _ROLES if isinstance(holder.get(role), str)})
     text = _STAND_IN.read_text("utf-8")
     for name, functions in roles.items():
-        io = {**_described(model), "sizes": _sizes(tree)}
+        io = {**_described(model, tree), "sizes": _sizes(tree), "values": _values(tree)}
+        io["batched"] = any(holder.get("auto_batch") is False for holder in _holders(tree))
         filled = text.replace("IO: dict[str, Any] = {}", f"IO: dict[str, Any] = {io!r}")
         filled += "".join(f"\n\n{function} = {_ROLES[role]}\n" for function, role in sorted(functions.items()))
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -232,11 +233,20 @@ def _sizes(tree: Mapping[str, Any]) -> dict[str, int]:
     return found
 
 
-def _described(model: Mapping[str, Any]) -> dict[str, Any]:
+def _values(tree: Mapping[str, Any]) -> list[str]:
+    """What metrics are to give."""
+    metrics = (holder["sub_types"] for holder in _holders(tree) if isinstance(holder.get("sub_types"), list))
+    return [str(value["name"]) for values in metrics for value in values if isinstance(value, Mapping)]
+
+
+def _described(model: Mapping[str, Any], tree: Mapping[str, Any]) -> dict[str, Any]:
     """Inputs and outputs as the workflow has them; else by what the model's part is called."""
     io = model.get("io_config")
     if isinstance(io, dict) and io.get("input_names"):
         return io
+    if str(model.get("type", "")).lower() == "onnxmodel":
+        names = _named(tree, ("new_names",)) or _named(tree, _OF_INPUTS) or ["x"]
+        return {"input_names": names[:1], "input_shapes": [[4, 128]], "output_names": ["y"]}
     if "image" in str(model.get("task")):
         return {"input_names": ["pixel_values"], "input_shapes": [[1, 3, 224, 224]], "output_names": ["logits"]}
     return _EMBEDDING if "embedding" in str(model.get("model_loader")) else _VISION

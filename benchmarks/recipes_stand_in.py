@@ -100,9 +100,10 @@ def load(*_: Any, **__: Any) -> list[dict[str, Any]]:
     return [{**_arrays(index), "label": np.array([index % 2])} for index in range(4)]
 
 
-def process(rows: Any, *_: Any, **__: Any) -> list[tuple[dict[str, np.ndarray], int]]:
-    made = ({name: array[0] for name, array in _arrays(index).items()} for index, _ in enumerate(rows))
-    return [(inputs, index % 2) for index, inputs in enumerate(made)]
+def process(rows: Any, *_: Any, **__: Any) -> list[tuple[dict[str, np.ndarray], Any]]:
+    if IO.get("batched"):
+        return [(_arrays(index), np.array([index % 2])) for index, _row in enumerate(rows)]
+    return [({n: a[0] for n, a in _arrays(index).items()}, index % 2) for index, _row in enumerate(rows)]
 
 
 def post_process(output: Any, *_: Any, **__: Any) -> torch.Tensor:

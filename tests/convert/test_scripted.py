@@ -92,6 +92,16 @@ def test_the_users_words_win_for_a_hugging_face_model(tmp_path: Path) -> None:
     assert (result.path / "tokenizer.json").exists()
 
 
+def test_some_of_what_a_model_gives(tmp_path: Path) -> None:
+    """By its own names whichever they are, by others the first ones."""
+    model = tiny_models.tiny_bert(tmp_path / "in", labels=None)
+    given = {"input_names": ["input_ids"], "input_shapes": [[1, 6]], "input_types": ["int64"]}
+    for name, rank in (("pooler_output", 2), ("words", 3)):
+        attributes = {"task": "feature-extraction", "io_config": {**given, "output_names": [name]}}
+        result = convert(HfModel(model.path, attributes), tmp_path / name)
+        assert [(v["name"], len(v["shape"])) for v in result.attributes["io"]["outputs"]] == [(name, rank)]
+
+
 @pytest.mark.parametrize(
     ("attributes", "said"),
     [

@@ -156,6 +156,9 @@ def test_fixed_shape(tmp_path: Path) -> None:
         )
     with pytest.raises(PassError, match="called 'bach'"):
         run_pass("DynamicToFixedShape", model, dim_param=["bach"], dim_value=[1])
+    again = Events()
+    run_pass("DynamicToFixedShape", after, again, dim_param=["batch"], dim_value=[2])  # nothing is open any more
+    assert "did not change" in again.texts("warning")
     cls = registry.load("DynamicToFixedShape")
     assert "go in pairs" in cls.problems(cls.Config(dim_param=["a"], dim_value=[]), [])[0]
     assert "nothing to fix" in cls.problems(cls.Config(), [])[0]

@@ -35,10 +35,12 @@ class AsCalled(Flat):
             leaves[position] = tensor
         arguments = pytree.tree_unflatten(leaves, self.spec)
         outputs = _plain(self.inner(**arguments) if self.by_name else self.inner(*arguments))
-        if isinstance(outputs, dict) and all(isinstance(outputs.get(name), torch.Tensor) for name in self.wanted):
-            outputs = [outputs[name] for name in self.wanted] or outputs  # a model may give more than is asked for
+        named = isinstance(outputs, dict)
+        if named and all(isinstance(outputs.get(name), torch.Tensor) for name in self.wanted):
+            outputs = [outputs[name] for name in self.wanted] or outputs
         leaves = [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, torch.Tensor)]
-        return tuple(leaves[: len(self.wanted) or None])  # the first ones, where the user's names are the user's own
+        # What transformers' models give has names, and is more than most want: under other names the first are meant.
+        return tuple(leaves[: len(self.wanted) or None] if named else leaves)
 
 
 def _plain(outputs: Any) -> Any:

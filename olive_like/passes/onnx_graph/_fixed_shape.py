@@ -9,6 +9,7 @@ from onnx_ir.passes import common
 
 from olive_like.artifacts import OnnxModel
 from olive_like.errors import PassError
+from olive_like.passes._onnx_files import components, load_ir
 from olive_like.passes._onnx_rewrite import prove_header, rewrite
 from olive_like.passes.base import Context
 
@@ -34,7 +35,7 @@ def fix(model: OnnxModel, config: Any, context: Context) -> OnnxModel:
 
     result = rewrite(model, config, context, change, **prove_header())
     missing = [name for name in [*sizes, *shapes] if name not in seen]
-    if missing:
+    if missing and _is_open(model):
         raise PassError(
             f"nothing in the model is called {missing[0]!r}", f"Its inputs: {_describe(model)}. Axes go by dim_param."
         )
@@ -77,6 +78,12 @@ def infer_again(graph: ir.Model) -> None:
                 if value not in kept:
                     value.shape = None
     common.ShapeInferencePass()(graph)
+
+
+def _is_open(model: OnnxModel) -> bool:
+    """Whether any axis of the inputs has a name; with none, all that could be fixed is so already."""
+    graphs = (load_ir(path).graph for path in components(model).values())
+    return any(isinstance(axis, ir.SymbolicDim) for g in graphs for value in g.inputs for axis in value.shape or ())
 
 
 def _describe(model: OnnxModel) -> str:

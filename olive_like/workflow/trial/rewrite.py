@@ -145,6 +145,9 @@ class Trial:
         kept = [metric for metric in metrics if metric not in harness]
         metrics[:] = kept
         for metric in kept:
+            own = metric.get("user_config") if isinstance(metric, dict) else None
+            if isinstance(own, LocatedDict) and take(own, "inference_settings") is not None:
+                self._say("session settings of metrics are put aside, as they are for another device")
             for value in (metric.get("sub_types") or ()) if isinstance(metric, dict) else ():
                 if isinstance(value, LocatedDict) and take(value, "goal") is not None:
                     self._say("goals are not held against a model with random weights")
