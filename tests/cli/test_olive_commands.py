@@ -316,3 +316,30 @@ def test_a_folder_that_cannot_be_written(here: Path, capsys: pytest.CaptureFixtu
     (here / "file").write_text("")
     assert dispatch("init", ["-m", "models/base", "-o", "file/inside"]) == 1
     assert capsys.readouterr().err.splitlines()[0].startswith("error: file/inside: Not a directory")
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(
+    ("name", "kind", "task"),
+    [
+        ("openai/whisper-tiny", "whisper", "automatic-speech-recognition"),
+        ("openai/clip-vit-base-patch16", "clip", "zero-shot-image-classification"),
+        ("microsoft/resnet-50", "resnet", "image-classification"),
+        ("google/vit-base-patch16-224", "vit", None),
+        ("Qwen/Qwen3.5-35B-A3B", "qwen3_5_moe", None),
+        ("microsoft/phi-4", "phi3", "text-classification"),
+    ],
+)
+def test_tiny_models_of_other_kinds(here: Path, name: str, kind: str, task: str | None) -> None:
+    from transformers import AutoConfig
+
+    from olive_like.cli.test_model import tiny
+    from olive_like.passes.weights import read_folder
+
+    folder = tiny(name, task, None)
+    config = AutoConfig.from_pretrained(folder)
+    assert config.model_type == kind
+    assert "SequenceClassification" not in config.architectures[0]
+    vectors = [entry for entry in read_folder(folder).values() if len(entry.shape) == 1]
+    assert vectors
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 16 << 20
