@@ -12,7 +12,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, PreTrainedTokenizerFast
-from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+from transformers.models.auto import modeling_auto as auto
 
 from olive_like.cli._tiny_config import shrunk
 from olive_like.errors import WorkflowError
@@ -89,11 +89,8 @@ def _unlike(model: torch.nn.Module) -> None:
 
 
 _USUAL = {
-    "t5": ("T5ForConditionalGeneration", True),
     "whisper": ("WhisperForSpeechSeq2Seq", True),
     "clip": ("CLIPModel", False),
-    "vit": ("ViTForImageClassification", False),
-    "resnet": ("ResNetForImageClassification", False),
 }
 
 
@@ -102,10 +99,18 @@ def _guess(kind: str) -> dict[str, Any]:
     if kind in _USUAL:
         architecture, pair = _USUAL[kind]
         return {"architectures": [architecture], "is_encoder_decoder": pair}
-    if kind in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+    if kind in auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
+        return {"architectures": ["XForConditionalGeneration"], "is_encoder_decoder": True}
+    if kind in auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
         return {"architectures": ["XForConditionalGeneration"]}
-    encoder = kind in ("bert", "distilbert", "roberta")
-    return {"architectures": ["XForSequenceClassification" if encoder else "XForCausalLM"]}
+    for architecture, known in (
+        ("XForSequenceClassification", auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES),  # encoders
+        ("XForCausalLM", auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES),
+        ("XForImageClassification", auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES),
+    ):
+        if kind in known:
+            return {"architectures": [architecture]}
+    return {}
 
 
 def _copy_tokenizer(source: Path, target: Path) -> bool:

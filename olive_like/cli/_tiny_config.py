@@ -15,7 +15,7 @@ _NAMES: tuple[tuple[int, tuple[str, ...]], ...] = (
     (_HEADS // 2, ("linear_num_key_heads",)),
     (_WIDTH, ("hidden_size", "n_embd", "d_model", "dim", "word_embed_proj_dim", "embedding_size", "embed_dim",
               "out_hidden_size", "projection_dim")),
-    (2 * _WIDTH, ("intermediate_size", "n_inner", "ffn_dim", "hidden_dim", "d_ff", "encoder_ffn_dim",
+    (2 * _WIDTH, ("intermediate_size", "n_inner", "ffn_dim", "hidden_dim", "d_ff", "encoder_ffn_dim", "ffn_hidden_size",
                   "decoder_ffn_dim", "moe_intermediate_size", "shared_expert_intermediate_size")),
     (_HEAD, ("head_dim", "d_kv", "linear_key_head_dim", "linear_value_head_dim")),
     (4, ("num_local_experts", "num_experts")),
@@ -46,7 +46,9 @@ def shrunk(config: Mapping[str, Any], tokens: Mapping[str, int]) -> dict[str, An
         if isinstance(config.get(name), list):
             made[name] = numbers[: len(config[name])]
     groups = config.get("num_key_value_heads")
-    if isinstance(groups, int):
+    if "num_key_value_heads" in config and groups is None:
+        made["num_key_value_heads"] = _HEADS
+    elif isinstance(groups, int):
         heads = config.get("num_attention_heads", groups)
         made["num_key_value_heads"] = _HEADS if groups == heads else 1 if groups == 1 else _HEADS // 2
     if isinstance(config.get("layer_types"), list):

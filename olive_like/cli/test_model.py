@@ -11,7 +11,7 @@ from olive_like.cli.cache_root import cache_root
 from olive_like.cli.silent import silent
 from olive_like.errors import WorkflowError
 
-_VERSION = 7
+_VERSION = 8
 # Part of a hub name -> model type of transformers; the first that fits counts.
 _FAMILIES = (
     ("llama", "llama"),
@@ -51,6 +51,15 @@ _FAMILIES = (
     ("pythia", "gpt_neox"),
     ("opt-", "opt"),
     ("t5", "t5"),
+    ("falcon", "falcon"),
+    ("stablelm", "stablelm"),
+    ("nemotron", "nemotron"),
+    ("bart-", "bart"),
+    ("albert", "albert"),
+    ("electra", "electra"),
+    ("mpnet", "mpnet"),
+    ("deberta", "deberta-v2"),
+    ("convnext", "convnext"),
     ("distilbert", "distilbert"),
     ("roberta", "roberta"),
     ("bert", "bert"),
