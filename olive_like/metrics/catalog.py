@@ -72,14 +72,15 @@ DEFAULTS: dict[str, str] = {
 # how many classes there are is seen.
 SETTINGS: dict[str, tuple[str, ...]] = {
     "accuracy": ("average", "max_new_tokens", "normalizer", "task", "num_classes", "num_labels"),
-    "latency": ("warmup_num", "repeat_test_num", "sleep_num", "batch_size", "sequence_length"),
-    "throughput": ("warmup_num", "repeat_test_num", "sleep_num", "batch_size", "sequence_length"),
+    "latency": ("warmup_num", "repeat_test_num", "sleep_num", "max_seconds", "batch_size", "sequence_length"),
+    "throughput": ("warmup_num", "repeat_test_num", "sleep_num", "max_seconds", "batch_size", "sequence_length"),
     "generation": ("prompt_length", "generation_length", "repeat_test_num"),
     "load_time": ("repeat_test_num",),
     "memory": ("batch_size", "sequence_length"),
     "size_on_disk": (),
 }
 _WORDS = {"average": ("binary", "micro", "macro", "weighted"), "normalizer": ("basic", "english", "none")}
+_SECONDS = ("sleep_num", "max_seconds")
 _AT_LEAST_ONE = ("repeat_test_num", "batch_size", "sequence_length", "prompt_length", "max_new_tokens")
 
 
@@ -96,12 +97,10 @@ def wrong_setting(kind: str, name: str, value: object) -> str | None:
     if name == "task":
         return None
     least = 1 if name in _AT_LEAST_ONE else 0
-    number = (int, float) if name == "sleep_num" else int
+    number = (int, float) if name in _SECONDS else int
     if isinstance(value, number) and not isinstance(value, bool) and value >= least:
         return None
-    return (
-        f"`{name}` is a {'number of seconds' if name == 'sleep_num' else 'whole number'} from {least} on, not {value!r}"
-    )
+    return f"`{name}` is a {'number of seconds' if name in _SECONDS else 'whole number'} from {least} on, not {value!r}"
 
 
 def names() -> list[str]:

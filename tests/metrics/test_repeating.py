@@ -68,3 +68,8 @@ def test_it_ends_where_nothing_settles(timed):
     samples, _, notes = timed(noisy(0.99), repeat_test_num=20)
     assert len(samples) == 2000
     assert notes
+
+
+def test_it_ends_when_it_is_told_to(timed):
+    samples, _, _ = timed(noisy(0.9), warmup_num=0, repeat_test_num=5, max_seconds=0.02)
+    assert 0.02 <= sum(samples) < 0.04

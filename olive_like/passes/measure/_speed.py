@@ -28,9 +28,10 @@ def repeat(call: Callable[[], Any], settings: Mapping[str, Any], context: Contex
         call()
     least = int(settings.get("repeat_test_num", 20))
     pause = float(settings.get("sleep_num", 0))
+    longest = float(settings.get("max_seconds", _MOST_SECONDS))
     samples: list[float] = []
     begun = time.perf_counter()
-    while len(samples) < least or not _enough(samples, time.perf_counter() - begun):
+    while len(samples) < least or not _enough(samples, time.perf_counter() - begun, longest):
         for _ in range(_CHECKED_EVERY if len(samples) >= least else least):
             start = time.perf_counter()
             call()
@@ -46,9 +47,9 @@ def repeat(call: Callable[[], Any], settings: Mapping[str, Any], context: Contex
     return samples
 
 
-def _enough(samples: Sequence[float], seconds: float) -> bool:
+def _enough(samples: Sequence[float], seconds: float, longest: float) -> bool:
     """A few slow calls keep the mean from settling where others use the machine; the median settles all the same."""
-    if len(samples) >= _MOST_CALLS or seconds >= _MOST_SECONDS or is_tight(samples, TIGHT):
+    if len(samples) >= _MOST_CALLS or seconds >= longest or is_tight(samples, TIGHT):
         return True
     return median_half_width(samples) <= TIGHT * percentile(samples, 50) and len(samples) >= 100
 

@@ -19,6 +19,7 @@ MakeTiny = Callable[[str, "str | None"], Path]
 _ROWS = 8
 _TOKENS = 64
 _TRIALS = 3
+_SECONDS, _CALLS = 0.5, 5
 # Settings of passes that say how much work is done: what a trial allows at most.
 _AT_MOST = {
     "calibration_samples": _ROWS,
@@ -148,6 +149,7 @@ class Trial:
             own = metric.get("user_config") if isinstance(metric, dict) else None
             if isinstance(own, LocatedDict) and take(own, "inference_settings") is not None:
                 self._say("session settings of metrics are put aside, as they are for another device")
+            _shorter(metric)
             for value in (metric.get("sub_types") or ()) if isinstance(metric, dict) else ():
                 if isinstance(value, LocatedDict) and take(value, "goal") is not None:
                     self._say("goals are not held against a model with random weights")
@@ -176,6 +178,19 @@ def _evaluators(tree: LocatedDict) -> Iterator[LocatedDict]:
     for holder in (tree, *(step for _, step in each_pass(tree))):
         if isinstance(holder.get("evaluator"), LocatedDict):
             yield holder["evaluator"]
+
+
+def _shorter(metric: Any) -> None:
+    """Times of a tiny model mean nothing: they need not settle."""
+    if not isinstance(metric, LocatedDict) or metric.get("type") not in ("latency", "throughput"):
+        return
+    for value in metric.get("sub_types") or ():
+        if isinstance(value, LocatedDict):
+            settings = value.get("metric_config")
+            settings = settings if isinstance(settings, LocatedDict) else LocatedDict()
+            settings["max_seconds"] = _SECONDS
+            settings["repeat_test_num"] = min(_number(settings.get("repeat_test_num"), _CALLS), _CALLS)
+            value["metric_config"] = settings
 
 
 def _forget_empty(tree: LocatedDict) -> None:
