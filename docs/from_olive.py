@@ -37,9 +37,10 @@ olive-like run my-olive-config.json
 `--test` (also `--test-model`) puts a tiny model of the same architecture, with random weights, in the place of the
 input model; a few made-up rows, with the columns that the file names, in the place of data that would have to be
 downloaded; and this machine's processor in the place of the systems. Training stops after two steps, a search after
-three trials, local data after eight rows. Goals are put aside, and measurements whose questions are on the hub. All of
-this is printed, scripts of yours run as they are, and the results go to `output_dir` with `-test` added: what is tried
-is whether the passes take each other's results and settings, not how good the outcome is.
+three trials, local data after eight rows, timing after half a second; calibration that is given no text gets some.
+Goals are put aside, and measurements whose questions are on the hub. All of this is printed, scripts of yours run as
+they are, and the results go to `output_dir` with `-test` added: what is tried is whether the passes take each other's
+results and settings, not how good the outcome is.
 
 Of 330 files of Olive's published recipes 114 are for vendors' own tools, which are not here; of the other 216, 207 use
 only what is here. With `--test` 190 of these run, their authors' scripts and ONNX files stood in for; 6 measure nothing

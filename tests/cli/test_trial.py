@@ -100,6 +100,15 @@ def test_everything_large_is_replaced_and_said(large: Path, tmp_path: Path) -> N
     assert "rows.jsonl" not in said
 
 
+def test_calibration_text_is_given(tmp_path: Path) -> None:
+    """For a model to write its own takes longer than all the rest."""
+    passes = {"few": {"type": "Gptq", "bits": 4}, "rounded": {"type": "Rtn", "bits": 8}}
+    tree: dict[str, Any] = {"input_model": {"type": "HfModel", "model_path": "org/llama"}, "passes": passes}
+    workflow = read(tree, change=Trial(lambda *_: tmp_path, tmp_path, tmp_path)).require()
+    assert len(workflow.passes["few"].config.data_config.rows) == 8
+    assert not hasattr(workflow.passes["rounded"].config, "data_config")
+
+
 @pytest.mark.parametrize(
     ("config", "columns"),
     [
