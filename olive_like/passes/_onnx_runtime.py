@@ -302,7 +302,9 @@ class Decoder:
             outputs = run_session(self._session, feeds, self._adapter)
             seen += len(tokens)
             scores = outputs["logits"][0, -1].astype(np.float32)
-            scores[self._never if made else [*self._never, *self._not_first]] = -np.inf
+            silent = self._never if made else [*self._never, *self._not_first]
+            # A configuration may name tokens that a smaller vocabulary does not have.
+            scores[[token for token in silent if token < scores.size]] = -np.inf
             token = int(np.argmax(scores))
             made.append(token)
             if token in stop:
