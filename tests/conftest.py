@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -15,6 +16,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # No test may ask a hub, nor find or leave anything in the user's own cache.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OLIVE_LIKE_CACHE", os.path.join(tempfile.gettempdir(), f"olive-like-tests-{os.getuid()}"))
+
+# Who starts the suite in the background of a shell has it ignore interrupts, and so would all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline per example: on a busy machine it would measure the neighbours.
 settings.register_profile("unhurried", deadline=None)
