@@ -67,9 +67,10 @@ def test_a_plan_says_it_before_anything_runs(model: HfModel, tmp_path: Path) -> 
 
 
 MEASURE = """
-import resource, sys
+import sys
 from pathlib import Path
 from olive_like.data.config import DataConfig
+from olive_like.engine.resources import own_peak  # ru_maxrss would begin at what the starting process has
 from olive_like.passes.registry import load
 from tests.finetune.helpers import prepare, run
 from tests.finetune.test_memory import ROWS
@@ -81,7 +82,7 @@ config = cls.Config(train_data_config=DataConfig(rows=ROWS, max_seq_len=256), **
 estimate = cls.memory_estimate([model], config)
 data = prepare(model, Path(sys.argv[2]) / "data", rows=ROWS, max_seq_len=256)
 run(cls, model, Path(sys.argv[2]) / "run", data, **settings)
-print("RATIO", estimate / (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+print("RATIO", estimate / own_peak())
 """
 
 
