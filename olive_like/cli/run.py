@@ -26,7 +26,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", nargs="?", help="workflow file, YAML or JSON")
     parser.add_argument("--config", "--run-config", metavar="FILE", help="the same")
     parser.add_argument("--jobs", type=_positive, metavar="N", help="passes that may run side by side")
-    parser.add_argument("-o", "--output-path", metavar="DIR", help="where outputs are put, in place of output_dir")
+    parser.add_argument(
+        "-o",
+        "--output-path",
+        metavar="DIR",
+        help="folder of outputs, in place of output_dir; with --test DIR-test",
+    )
     parser.add_argument("--cache-dir", metavar="DIR", help="the cache folder, in place of the default one")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--until", metavar="PASS", help="leave out what this pass does not need")
@@ -70,11 +75,13 @@ def execute(args: argparse.Namespace) -> int:
         Path(args.tempdir).mkdir(parents=True, exist_ok=True)
         os.environ["TMPDIR"] = str(Path(args.tempdir).absolute())  # workers inherit it
     source: Any = file
+    output = args.output_path
     if args.test:
         from olive_like.cli import trial
 
         if args.lock or args.locked:
             raise WorkflowError("a run with --test is no run to lock", "Leave out --lock and --locked.")
+        output = trial.folder(output)
         source, said = trial.cut_down(file, overrides, args.cache_dir)
         overrides = []
         for text in said:
@@ -85,7 +92,7 @@ def execute(args: argparse.Namespace) -> int:
         overrides=overrides,
         until=args.until,
         only=args.only,
-        output_dir=args.output_path,
+        output_dir=output,
         in_process=args.in_process,
         fail_fast=args.fail_fast,
         retries=args.retries,

@@ -24,3 +24,10 @@ def cut_down(file: str, overrides: Sequence[str], cache_dir: str | None) -> tupl
         Path(file).absolute().parent,
     )
     return read(file, overrides, change=trial).require(), trial.said
+
+
+def folder(named: str | None) -> str | None:
+    """Where results of the trial go, where those of the workflow itself go to the folder that is named."""
+    from olive_like.workflow.trial.rewrite import trial_folder
+
+    return trial_folder(named) if named else named

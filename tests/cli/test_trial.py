@@ -10,7 +10,7 @@ import pytest
 
 from olive_like.cli.dispatch import dispatch
 from olive_like.workflow.read import read
-from olive_like.workflow.trial.rewrite import Trial
+from olive_like.workflow.trial.rewrite import Trial, trial_folder
 
 LARGE: dict[str, Any] = {
     "input_model": {"type": "HfModel", "model_path": "org/bert-large", "task": "text-classification"},
@@ -110,6 +110,48 @@ def test_calibration_text_is_given(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "settings",
+    [
+        {"num_train_epochs": 50, "batch_size": 64, "per_device_eval_batch_size": 1},
+        {"max_steps": -1, "train_batch_size": 1, "warmup_steps": 100},
+        {"training_args": {"num_train_epochs": 50, "per_device_train_batch_size": 8}, "save_steps": 5},
+        {"config": {"max_steps": {"choice": [100, 200]}, "gradient_accumulation_steps": 16}},
+        {},
+    ],
+)
+def test_training_stops_wherever_its_length_stands(tmp_path: Path, settings: dict[str, Any]) -> None:
+    passes = {"tune": {"type": "LoRA", "train_data_config": "rows", **settings}}
+    tree: dict[str, Any] = {
+        "input_model": {"type": "HfModel", "model_path": "org/llama"},
+        "data_configs": [{"name": "rows", "rows": [{"text": "a"}]}],
+        "passes": passes,
+    }
+    trial = Trial(lambda *_: tmp_path, tmp_path, tmp_path)
+    entry = read(tree, change=trial).require().passes["tune"]
+    assert not entry.spaces
+    assert (entry.config.max_steps, entry.config.warmup_steps, entry.config.save_steps) == (2, 0, None)
+    assert entry.config.gradient_accumulation_steps <= 2
+    named = any("batch_size" in name for name in (*settings, *settings.get("training_args", {})))
+    assert entry.config.per_device_train_batch_size <= 2 or not named
+    assert "training stops after 2 steps" in trial.said
+
+
+def test_a_rotation_is_trained_two_steps(tmp_path: Path) -> None:
+    """Its settings know `training_args` alone."""
+    passes = {"spun": {"type": "SpinQuant"}, "plain": {"type": "Rtn", "bits": 8}}
+    tree: dict[str, Any] = {"input_model": {"type": "HfModel", "model_path": "org/llama"}, "passes": passes}
+    workflow = read(tree, change=Trial(lambda *_: tmp_path, tmp_path, tmp_path)).require()
+    assert workflow.passes["spun"].config.training_args.max_steps == 2
+
+
+@pytest.mark.parametrize(
+    ("named", "put"), [("out", "out-test"), ("a/out/", "a/out-test"), (".", "outputs-test"), ("..", "../outputs-test")]
+)
+def test_results_never_go_where_the_workflow_itself_puts_them(named: str, put: str) -> None:
+    assert trial_folder(named) == put
+
+
+@pytest.mark.parametrize(
     ("config", "columns"),
     [
         ({"text_template": "{question} {answer}"}, {"question", "answer"}),
@@ -139,7 +181,9 @@ def test_a_trial_is_not_locked(large: Path, capsys: pytest.CaptureFixture[str]) 
 def test_a_large_workflow_runs_in_seconds(large: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """On this machine's processor, from an empty cache, into a folder of its own."""
     cache = large.parent / "cache"
-    assert dispatch("run", [str(large), "--test", "--in-process", "--json", "--cache-dir", str(cache)]) == 0
+    named = large.parent / "models/mine"
+    flags = ["--in-process", "--json", "--cache-dir", str(cache), "-o", str(named)]
+    assert dispatch("run", [str(large), "--test", *flags]) == 0
     out = capsys.readouterr()
     passes = {entry["name"]: entry for entry in json.loads(out.out.splitlines()[-1])["passes"]}
     assert passes["int8"]["status"] == "ran"
@@ -147,5 +191,5 @@ def test_a_large_workflow_runs_in_seconds(large: Path, capsys: pytest.CaptureFix
     assert found
     assert 0 <= found[0]["value"] <= 1
     assert "test: a tiny model with random weights in place of org/bert-large" in out.err
-    assert (large.parent / "models/bert-test").is_dir()
-    assert not (large.parent / "models/bert").exists()
+    assert named.with_name("mine-test").is_dir()
+    assert not named.exists()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from olive_like.workflow.dialects.data import data_sets
-from olive_like.workflow.dialects.passes import class_of, each_pass, settings_of
+from olive_like.workflow.dialects.passes import class_of, each_pass, names_of, settings_of
 from olive_like.workflow.dialects.tree import entries, take
 from olive_like.workflow.located import LocatedDict
 from olive_like.workflow.models import local_path
@@ -25,8 +25,8 @@ _AT_MOST = {
     "calibration_samples": _ROWS,
     "calibration_nsamples": _ROWS,
     "calibration_batch_size": 2,
-    "max_steps": 2,
 }
+_STEPS = 2
 _TRAINING = {"per_device_train_batch_size": 2, "per_device_eval_batch_size": 2, "gradient_accumulation_steps": 1}
 _HARNESSES = ("lm_eval", "mteb")
 _DATA = ("source", "files", "rows", "dummy", "load_function", "dataloader_function")
@@ -57,7 +57,7 @@ class Trial:
         if isinstance(strategy, LocatedDict):
             strategy["max_samples"] = min(_number(strategy.get("max_samples"), _TRIALS), _TRIALS)
         # Not over what the workflow itself makes.
-        tree["output_dir"] = f"{str(tree.get('output_dir') or 'outputs').rstrip('/')}-test"
+        tree["output_dir"] = trial_folder(str(tree.get("output_dir") or "outputs"))
 
     def _say(self, text: str) -> None:
         if text not in self.said:
@@ -110,18 +110,29 @@ class Trial:
             for name, most in _AT_MOST.items():
                 if name in holder:
                     holder[name] = _least(holder[name], most)
-            training = holder.get("training_args")
-            if isinstance(training, LocatedDict):
-                self._training(training)
+        self._training(step)
 
-    def _training(self, arguments: LocatedDict) -> None:
-        for name, most in _TRAINING.items():
-            if name in arguments:
-                arguments[name] = _least(arguments[name], most)
-        arguments["max_steps"] = 2
-        for name in ("num_train_epochs", "eval_steps", "save_steps", "warmup_steps"):
-            take(arguments, name)
-        self._say("training stops after 2 steps")
+    def _training(self, step: LocatedDict) -> None:
+        """Settings of training stand flat, or under `training_args`, which some passes know alone."""
+        cls = class_of(step)
+        if cls is None:
+            return
+        fields, settings = cls.Config.model_fields, settings_of(step)
+        holders = settings if "max_steps" in fields else []
+        if not holders and "training_args" in fields and all(one.get("training_args") is None for one in settings):
+            settings[-1]["training_args"] = LocatedDict()
+        nested = [one.get("training_args") for one in settings]
+        holders = [*holders, *(arguments for arguments in nested if isinstance(arguments, LocatedDict))]
+        for holder in holders:
+            for name, most in _TRAINING.items():
+                for written in names_of(cls, name) or [name]:
+                    if written in holder:
+                        holder[written] = _least(holder[written], most)
+            for name in ("max_steps", "num_train_epochs", "eval_steps", "save_steps", "warmup_steps"):
+                take(holder, name)
+        if holders:
+            holders[-1]["max_steps"] = _STEPS
+            self._say(f"training stops after {_STEPS} steps")
 
     def _data(self, config: LocatedDict, task: Any) -> None:
         if isinstance(config.get("dummy"), LocatedDict):
@@ -158,6 +169,12 @@ class Trial:
             for value in (metric.get("sub_types") or ()) if isinstance(metric, dict) else ():
                 if isinstance(value, LocatedDict) and take(value, "goal") is not None:
                     self._say("goals are not held against a model with random weights")
+
+
+def trial_folder(folder: str) -> str:
+    """The folder that a trial's results go to, where those of the workflow itself go to `folder`."""
+    path = Path(folder)
+    return f"{path}-test" if path.name not in ("", "..") else str(path / "outputs-test")
 
 
 def _writes_its_text(step: LocatedDict) -> bool:
