@@ -57,7 +57,7 @@ class Step:
             inputs=tuple(inputs),
             data={slot: artifact for slot, artifact in data.items() if isinstance(artifact, Dataset)},
             output=store.staging(self.state.key),
-            scratch=store.scratch(self.state.key, self._family()),
+            scratch=store.scratch(self.state.key, self._family(launch)),
             seed=self.execution.seed,
             device="cuda" if any(device.startswith("cuda") for device in devices) else "cpu",
             threads=launch.threads,
@@ -66,9 +66,12 @@ class Step:
         )
         return self._job
 
-    def _family(self) -> str:
+    def _family(self, launch: Launch) -> str:
         """What this key has in common with those whose checkpoints it can go on from."""
-        common = self.state.plan.node.cls.checkpoints_stand_on(self.state.document)
+        if launch.apart:
+            return ""
+        node = self.state.plan.node
+        common = node.cls.checkpoints_stand_on(node.config, self.state.document)
         return digest(common) if common else ""
 
     def started(self, slot: int = 0) -> None:

@@ -147,10 +147,11 @@ class Pass:
         return []
 
     @classmethod
-    def checkpoints_stand_on(cls, document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    def checkpoints_stand_on(cls, config: PassConfig, document: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """The key's document less what checkpoints do not depend on; None: they depend on all of it.
 
-        A pass goes on from what an interrupted one left in its scratch folder where the two agree in this.
+        A pass goes on from what an interrupted one left in its scratch folder where the two agree in this. Their
+        folders may share files: the pass adds and removes files there, but changes none.
         """
         return None
 

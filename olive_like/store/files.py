@@ -100,6 +100,15 @@ def copy(source: Path, target: Path) -> None:
     os.chmod(target, stat.S_IMODE(os.stat(source).st_mode) | stat.S_IWUSR)
 
 
+def link(source: Path, target: Path) -> None:
+    """The same file under another path; a copy where the file system knows no links."""
+    _before("link", source, target)
+    try:
+        os.link(source, target)
+    except OSError:
+        copy(source, target)
+
+
 def remove_tree(path: Path) -> None:
     """Remove a folder or a file; what cannot be removed stays, for `gc` to try again."""
     with suppress(OSError):

@@ -15,7 +15,7 @@ _FAMILY = ".family"  # file in a folder: digest of what all keys have in common 
 
 
 def prepare(store: Store, key: str, family: str) -> Path:
-    """The folder of a key; where it is empty, what an interrupted pass of the same family left is moved there."""
+    """The folder of a key; where it is empty, it gets what an interrupted pass of the same family left in its own."""
     path = store.layout.scratch / key
     files.make_folder(path)
     if not family:
@@ -28,19 +28,35 @@ def prepare(store: Store, key: str, family: str) -> Path:
 
 
 def _take_over(store: Store, path: Path, family: str) -> None:
+    draft = path.with_name(f"{path.name}.part")  # of no family before it is whole
     others = [one for one in store.layout.scratch.iterdir() if one != path and _family(one) == family]
     for other in sorted(others, key=_age, reverse=True):
         lock = store.key_lock(other.name)
         if not lock.try_acquire():
             continue  # it is running
         try:
+            if not lock.real:
+                return  # it may be running
             if not _is_empty(other):
-                if (path / _FAMILY).exists():
-                    files.unlink(path / _FAMILY)
-                files.replace(other, path)  # onto an empty folder
+                files.remove_tree(draft)
+                _duplicate(other, draft)
+                files.unlink(path / _FAMILY)
+                files.replace(draft, path)  # onto an empty folder
                 return
+        except FileNotFoundError:
+            continue  # gc took it away
         finally:
             lock.release()
+
+
+def _duplicate(folder: Path, target: Path) -> None:
+    """Both keys have the files then; either may remove its own."""
+    files.make_folder(target)
+    for child in folder.iterdir():
+        if child.is_dir():
+            _duplicate(child, target / child.name)
+        elif child.name != _FAMILY:
+            files.link(child, target / child.name)
 
 
 def _family(folder: Path) -> str:

@@ -42,6 +42,7 @@ class Launch:
     slots: int = 1  # workers side by side
     options: Mapping[str, Any] = field(default_factory=dict)  # handed to the pass as context.launch
     hosts: tuple[str, ...] = ()  # the machines that take part, where these are others than the engine's
+    apart: bool = False  # whether the workers do not see the cache folder, and so no checkpoints in it
     warm: bool = True  # whether a worker may run one pass after another
     single: Launch | None = None  # how a pass is started that cannot run as several ranks
     retries: int = 0  # of a pass whose worker was lost, whatever the run says

@@ -57,6 +57,7 @@ class Ray(Local):
             slots=jobs or slots,
             options=options_of(config),
             hosts=("?",) if config.shared and config.address != "local" else (),
+            apart=not config.shared,
             retries=config.retries,
             patience=_HALF_AN_HOUR,  # the cluster may be busy with other things
             libraries_here=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +30,18 @@ class Ranks(NamedTuple):
         return cls(arguments.world_size, stage(settings.config if settings else None))
 
 
+class Checkpoint(NamedTuple):
+    """A whole checkpoint and who wrote it."""
+
+    folder: Path
+    writers: Ranks
+    batches: tuple[int, int] | None  # examples in each, and how many make a step of a rank
+
+    @property
+    def step(self) -> int:
+        return _step(self.folder)
+
+
 class Start(NamedTuple):
     """The checkpoint to go on from, if any, and the settings with which DeepSpeed reads it."""
 
@@ -36,50 +49,78 @@ class Start(NamedTuple):
     deepspeed: dict[str, Any] | None
 
 
-def start(config: TrainingSettings, context: Context, deepspeed: dict[str, Any] | None) -> Start:
-    """The last whole checkpoint of an interrupted run. Every rank has to ask: it may have to be converted."""
-    found = _last(config, context, deepspeed) if config.resume else None
-    if found is None:
-        return Start(None, deepspeed)
-    folder, writers = found
+def start(
+    config: TrainingSettings, context: Context, deepspeed: dict[str, Any] | None, batches: tuple[int, int]
+) -> Start:
+    """The last checkpoint of an interrupted run that can be read. Every rank has to ask: it may be converted."""
+    found = _checkpoints(context, deepspeed) if config.resume else []
     ours = Ranks(context.world_size, stage(deepspeed))
-    step = folder.name.rpartition("-")[2]
-    if why := _obstacle(writers, ours, config, context):
-        context.note(f"the interrupted run had come to step {step}, but {why}: this one starts anew")
+    obstacles = [_obstacle(one.writers, ours, config, context) for one in found]
+    if "" not in obstacles:
+        if found:
+            context.note(
+                f"the interrupted run had come to step {found[0].step}, but {obstacles[0]}: this one starts anew"
+            )
         return Start(None, deepspeed)
-    with_ranks = "" if writers.count == ours.count else f", which had {_said(writers.count)}"
-    context.note(f"goes on from step {step} of the interrupted run{with_ranks}")
-    if deepspeed and writers != ours:
+    last = found[obstacles.index("")]
+    context.note(f"goes on from step {last.step} of the interrupted run{_difference(last, ours, batches)}")
+    if deepspeed and last.writers != ours:
         from olive_like.passes.finetune import _deepspeed
 
-        _deepspeed.make_universal(folder, context.rank, context.device)
+        _deepspeed.make_universal(last.folder, context.rank, context.device)
         deepspeed = {**deepspeed, **_UNIVERSAL}
-    return Start(str(folder), deepspeed)
+    return Start(str(last.folder), deepspeed)
 
 
-def _last(config: TrainingSettings, context: Context, deepspeed: Mapping[str, Any] | None) -> tuple[Path, Ranks] | None:
-    """The state file is written last. Where ranks share the optimizer the libraries name its files."""
+def drop_after(scratch: Path, step: int) -> None:
+    """Remove the later checkpoints, which were not gone on from: they would pass for this training's last ones."""
+    for folder in scratch.glob("checkpoint-*"):
+        if _step(folder) > step:
+            shutil.rmtree(folder)
+
+
+def _difference(last: Checkpoint, ours: Ranks, batches: tuple[int, int]) -> str:
+    """How the interrupted run shared out the examples of a step, where that was another way: it is another key's."""
+    if last.writers.count != ours.count:
+        return f", which had {_said(last.writers.count)}"
+    if last.batches is not None and last.batches != batches:
+        return f", which had batches of {last.batches[0]} and {last.batches[1]} of them to a step"
+    return ""
+
+
+def _checkpoints(context: Context, deepspeed: Mapping[str, Any] | None) -> list[Checkpoint]:
+    """The whole ones, the last first. The state file is written last.
+
+    Where ranks share the optimizer the libraries name its files.
+    """
     shared = bool(deepspeed) or context.launch.get("fsdp") is not None
-    folders = sorted(context.scratch.glob("checkpoint-*"), key=lambda p: -int(p.name.rpartition("-")[2]))
-    for folder in folders:
+    found = []
+    for folder in sorted(context.scratch.glob("checkpoint-*"), key=_step, reverse=True):
         if not all(_is_whole(folder / name) for name in (_FILES[:1] if shared else _FILES)):
             continue
-        writers = _writers(folder)
-        if writers is None:
+        checkpoint = _read(folder)
+        if checkpoint is None:
             continue
-        noise = ["rng_state.pth"] if writers.count == 1 else [f"rng_state_{n}.pth" for n in range(writers.count)]
+        count = checkpoint.writers.count
+        noise = ["rng_state.pth"] if count == 1 else [f"rng_state_{n}.pth" for n in range(count)]
         if all(_is_whole(folder / name) for name in noise):
-            return folder, writers
-    return None
+            found.append(checkpoint)
+    return found
 
 
-def _writers(folder: Path) -> Ranks | None:
+def _step(folder: Path) -> int:
+    return int(folder.name.rpartition("-")[2])
+
+
+def _read(folder: Path) -> Checkpoint | None:
     """What the state file says; None if it is not whole."""
     try:
         state = json.loads((folder / _FILES[0]).read_text("utf-8"))
     except ValueError:
         return None
-    return Ranks(*state["stateful_callbacks"]["StepLosses"]["attributes"]["ranks"])
+    said = state["stateful_callbacks"]["StepLosses"]["attributes"]
+    batches = said.get("batches")  # a checkpoint of an earlier version has none
+    return Checkpoint(folder, Ranks(*said["ranks"]), tuple(batches) if batches else None)
 
 
 def _obstacle(writers: Ranks, ours: Ranks, config: TrainingSettings, context: Context) -> str:

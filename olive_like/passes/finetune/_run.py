@@ -88,7 +88,7 @@ class Training:
         # Before the model is loaded: DeepSpeed's third stage splits the weights while they come in.
         deepspeed = deepspeed_settings(self.config, self.context)
         deepspeed = _ranks.begin(self.method, self.config, self.context, deepspeed)
-        checkpoint, deepspeed = _resume.start(self.config, self.context, deepspeed)
+        checkpoint, deepspeed = _resume.start(self.config, self.context, deepspeed, (self.batch, self.accumulation))
         self.arguments = arguments(
             self.config,
             self.context,

@@ -18,7 +18,7 @@ from transformers.trainer_callback import ExportableState
 from olive_like.errors import PassError
 from olive_like.passes.base import Context
 from olive_like.passes.finetune._objectives import Batch, Objective, Record
-from olive_like.passes.finetune._resume import Ranks
+from olive_like.passes.finetune._resume import Ranks, drop_after
 
 _GROUP = 50  # batches among which lengths are matched
 _DIVERGED_AFTER = 10  # steps in a row
@@ -57,6 +57,7 @@ class StepLosses(TrainerCallback, ExportableState):
     def __init__(self) -> None:
         self.losses: list[float] = []
         self.ranks: Sequence[int | None] = ()
+        self.batches: Sequence[int] = ()
         self._step: Any = 0.0
 
     def add(self, loss: torch.Tensor) -> None:
@@ -70,6 +71,7 @@ class StepLosses(TrainerCallback, ExportableState):
             self._step = self._step / args.world_size
         self.losses.append(self._step)
         self.ranks = Ranks.of(args)  # each time: a resumed run starts with what the checkpoint says
+        self.batches = (args.per_device_train_batch_size, args.gradient_accumulation_steps)
         self._step = 0.0
 
     def mean(self, start: int, stop: int) -> float:
@@ -79,7 +81,7 @@ class StepLosses(TrainerCallback, ExportableState):
 
     def state(self) -> dict[str, Any]:
         losses = [float(loss) for loss in self.losses]
-        return {"args": {}, "attributes": {"losses": losses, "ranks": list(self.ranks)}}
+        return {"args": {}, "attributes": {"losses": losses, "ranks": list(self.ranks), "batches": list(self.batches)}}
 
 
 class OliveTrainer(Trainer):
@@ -100,6 +102,7 @@ class OliveTrainer(Trainer):
         super().__init__(data_collator=objective.collate, **settings)
         self.objective, self.context = objective, context
         self._autocast = autocast
+        self.began_at: int | None = 0  # step to go on from, until the first checkpoint is saved
         self._order_seed, self._grouped = order_seed, grouped and objective.padded
         self.trained_tokens = 0
         self.busy_seconds = 0.0
@@ -115,6 +118,16 @@ class OliveTrainer(Trainer):
         size = self.args.train_batch_size * max(1, self.args.world_size) * self.args.gradient_accumulation_steps
         self.order = EpochOrder(lengths, size, self._order_seed, self._grouped)
         return self.order
+
+    # checkpoints
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if self.began_at is not None:  # not before there is something better
+            if self.is_world_process_zero():
+                drop_after(self.context.scratch, self.began_at)
+            self.accelerator.wait_for_everyone()
+            self.began_at = None
+        super()._save_checkpoint(model, trial)
 
     # loss
 
@@ -233,6 +246,7 @@ class _Reporter(TrainerCallback):
         self._trainer.busy_seconds += time.perf_counter() - self._began
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._trainer.began_at = state.global_step
         if state.best_model_checkpoint:  # the folder may have been another key's when this was written
             state.best_model_checkpoint = str(Path(args.output_dir) / Path(state.best_model_checkpoint).name)
 

@@ -62,11 +62,14 @@ class _Trains(Pass):
         return setting_problems(config)
 
     @classmethod
-    def checkpoints_stand_on(cls, document: Mapping[str, Any]) -> Mapping[str, Any]:
+    def checkpoints_stand_on(cls, config: PassConfig, document: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """How many examples make a step counts, not how many ranks take how many of them at a time."""
+        assert isinstance(config, TrainingSettings)
+        if config.loss or not config.resume:
+            return None  # the user's loss is asked once for every batch: of other batches it is another
         settings, system = dict(document["settings"]), dict(document["system"])
         examples = (
-            int(system.pop("world_size"))
+            int(system.pop("world_size") or 1)
             * int(settings.pop("per_device_train_batch_size"))
             * int(settings.pop("gradient_accumulation_steps"))
         )
