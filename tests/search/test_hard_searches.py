@@ -96,6 +96,42 @@ def test_paths_of_the_best_are_seen_from_where_it_lies(tmp_path):
     assert found["passes"] == tree["passes"]
 
 
+def test_every_file_that_a_setting_names_moves(tmp_path):
+    old, new = tmp_path / "project", tmp_path / "out"
+    (old / "parts").mkdir(parents=True)
+    for name in ("mine.py", "zero.json", "cost.csv", "types.json"):
+        (old / name).write_text("{}")
+    tune = {"type": "LoRA", "train_data_config": "rows", "run_name": "mine.py", "init_adapter": "parts"}
+    tree = {
+        "input_model": {"type": "PyTorchModel", "model_script": "mine.py", "model_loader": "mine.py"},
+        "data_configs": {"rows": {"user_script": "mine.py", "load_function": "rows"}},
+        "systems": {"many": {"type": "deepspeed", "ds_config": "zero.json", "device": "cpu"}},
+        "passes": {
+            "text": {**tune, "loss": "mine.py:loss", "training_args": {"deepspeed": "zero.json"}},
+            "parts": {**tune, "loss": {"script": "mine.py", "name": "loss"}},
+            "split": {"type": "CaptureSplitInfo", "cost_model": "cost.csv"},
+            "types": {"type": "MixedPrecisionOverrides", "overrides_config": "types.json"},
+            "same": {"type": "OnnxDiscrepancyCheck", "reference_model_path": "parts"},
+            "both": {"type": "MultiAdapterConversion", "adapters": {"a.b": "parts", "c": {"adapter_path": "parts"}}},
+        },
+    }
+    found = moved(tree, old, new)
+    steps = found["passes"]
+    assert steps["text"]["loss"] == "../project/mine.py:loss"
+    assert steps["text"]["training_args"]["deepspeed"] == "../project/zero.json"
+    assert steps["text"]["init_adapter"] == "../project/parts"
+    assert steps["text"]["run_name"] == "mine.py"  # text that looks like it
+    assert steps["parts"]["loss"] == {"script": "../project/mine.py", "name": "loss"}
+    assert steps["split"]["cost_model"] == "../project/cost.csv"
+    assert steps["types"]["overrides_config"] == "../project/types.json"
+    assert steps["same"]["reference_model_path"] == "../project/parts"
+    assert steps["both"]["adapters"] == {"a.b": "../project/parts", "c": {"adapter_path": "../project/parts"}}
+    assert found["systems"]["many"]["ds_config"] == "../project/zero.json"
+    assert found["data_configs"]["rows"]["user_script"] == "../project/mine.py"
+    model = found["input_model"]
+    assert (model["model_script"], model["model_loader"]) == ("../project/mine.py", "mine.py")
+
+
 @pytest.mark.parametrize("nothing", [None, {"type": "Skip"}])
 def test_a_pass_may_be_left_out(tmp_path, nothing):
     flow = {
