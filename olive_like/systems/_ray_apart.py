@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
 from importlib import import_module
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from olive_like.marks import marked_files
 from olive_like.systems._ray_worker import die_with_parent
 
 _CHUNK = 16 << 20
+_CODE = ("script", "script_dir")  # attributes that are paths: a user's code that builds the model
 _NAME = f"olive-like-ray-place-{os.getuid()}-"
 
 Message = dict[str, Any]
@@ -38,11 +40,12 @@ def serve(module: str, arguments: list[str], asked: Mapping[str, Any]) -> None:
     place = ray.remote(**asked)(Place).remote(module)
     folder = ray.get(place.folder.remote())
     engine.send({"event": "hello", "pid": os.getpid(), "rank": 0, "password": ""})
+    outputs = (f"output-{number}" for number in count(1))
     for message in engine.messages():
         if message["do"] == "stop":
             break
         if message["do"] == "run":
-            _Errand(place, folder, engine.send, message["job"]).run()
+            _Errand(place, folder, next(outputs), engine.send, message["job"]).run()
     ray.get(place.close.remote())
 
 
@@ -62,32 +65,48 @@ class Line:
 
 
 class _Errand:
-    """One job, done in the cluster."""
+    """One job, done in the cluster.
 
-    def __init__(self, place: Any, folder: str, say: Callable[[Mapping[str, Any]], None], job: Message) -> None:
-        self._place, self._folder, self._say, self._job = place, folder, say, job
+    No other job of its worker has an output of the same name: what a pass keeps loaded goes by its output's path.
+    """
+
+    def __init__(
+        self, place: Any, folder: str, output: str, say: Callable[[Mapping[str, Any]], None], job: Message
+    ) -> None:
+        self._place, self._folder, self._output, self._say, self._job = place, folder, output, say, job
         self._known: dict[str, Message] = {}  # artifacts by digest, as they are here
+        self._home: dict[str, str] = {}  # where a user's code is here, by where it is there
 
     def run(self) -> None:
         """Bring what is needed, listen, and take home what was made."""
         job = self._job
-        ray.get(self._place.clear.remote(["output", "scratch"]))
+        ray.get(self._place.clear.remote([self._output, "scratch"]))
         there = {
             **job,
             "inputs": [self._artifact(artifact) for artifact in job["inputs"]],
             "data": {name: self._artifact(artifact) for name, artifact in job["data"].items()},
             "config": self._config(),
-            "output": f"{self._folder}/output",
+            "output": f"{self._folder}/{self._output}",
             "scratch": f"{self._folder}/scratch",
         }
         for said in self._place.run.remote(there):
             message: Message = ray.get(said)
             self._say(self._done(message) if message["event"] == "done" else message)
+        ray.get(self._place.drop.remote(self._output))
 
     def _artifact(self, artifact: Message) -> Message:
         self._known[str(artifact["digest"])] = artifact
         refs = {name: self._artifact(ref) for name, ref in artifact["refs"].items()}
-        return {**artifact, "path": self._bring(artifact["path"], str(artifact["digest"])), "refs": refs}
+        path = self._bring(artifact["path"], str(artifact["digest"]))
+        return {**artifact, "path": path, "attributes": self._attributes(artifact["attributes"]), "refs": refs}
+
+    def _attributes(self, attributes: Mapping[str, Any]) -> Message:
+        """The attributes, with the user's code where it will be."""
+        paths = {name: attributes.get(name) for name in _CODE}
+        code = {name: str(path) for name, path in paths.items() if path and os.path.exists(path)}
+        moved = {name: self._bring_as_it_is(path) for name, path in code.items()}
+        self._home |= {moved[name]: path for name, path in code.items()}
+        return {**attributes, **moved}
 
     def _config(self) -> Any:
         """The settings, with the files that they name where they will be."""
@@ -96,8 +115,12 @@ class _Errand:
         for part in name.split("."):
             cls = getattr(cls, part)
         files = {str(file.path) for file in marked_files(cls.Config.model_validate(self._job["config"]))}
-        moved = {path: self._bring(path, blake2b(_stamp(path)).hexdigest()) for path in files if os.path.exists(path)}
+        moved = {path: self._bring_as_it_is(path) for path in files if os.path.exists(path)}
         return _replaced(self._job["config"], moved)
+
+    def _bring_as_it_is(self, path: str) -> str:
+        """Copy what has no digest yet, again if it has changed since."""
+        return self._bring(path, blake2b(_stamp(path)).hexdigest())
 
     def _bring(self, path: str, name: str) -> str:
         """Copy a file or a folder there, unless it was before; where it is then."""
@@ -121,12 +144,12 @@ class _Errand:
     def _done(self, message: Message) -> Message:
         """Its result, here; the engine hashes it as it would any other."""
         output = Path(self._job["output"])
-        for name, size, mode in ray.get(self._place.files.remote("output")):
+        for name, size, mode in ray.get(self._place.files.remote(self._output)):
             file = output / name
             file.parent.mkdir(parents=True, exist_ok=True)
             with file.open("wb") as target:
                 for at in range(0, size, _CHUNK):
-                    target.write(ray.get(self._place.read.remote(f"output/{name}", at)))
+                    target.write(ray.get(self._place.read.remote(f"{self._output}/{name}", at)))
                     self._beat()
             file.chmod(mode | 0o200)
         made = message.pop("manifest", None) or message["artifact"]
@@ -134,7 +157,7 @@ class _Errand:
         artifact = {
             "kind": made["kind"],
             "path": str(output),
-            "attributes": made["attributes"],
+            "attributes": _replaced(made["attributes"], self._home),
             "refs": {name: self._known[digest] for name, digest in refs.items()},
             "digest": None,
         }
@@ -166,8 +189,12 @@ class Place:
     def clear(self, names: list[str]) -> None:
         """Make folders anew."""
         for name in names:
-            shutil.rmtree(self._folder / name, ignore_errors=True)
+            self.drop(name)
             (self._folder / name).mkdir()
+
+    def drop(self, name: str) -> None:
+        """Remove a folder."""
+        shutil.rmtree(self._folder / name, ignore_errors=True)
 
     def has(self, name: str) -> bool:
         """Whether something was brought before."""

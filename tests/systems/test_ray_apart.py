@@ -7,14 +7,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 COMMAND = [sys.executable, "-c", "import sys; from olive_like.cli import main; sys.exit(main())", "run"]
 
-pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("ray")]
 
-
+@pytest.mark.heavy
+@pytest.mark.xdist_group("ray")
 def test_passes_read_and_write_elsewhere(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     (tmp_path / "note.txt").write_text("a note")
@@ -41,6 +43,61 @@ def test_passes_read_and_write_elsewhere(tmp_path: Path) -> None:
     before = next(json.loads(text) for name, text in told["model"].items() if name.endswith("told.json"))
     assert before["base"] is None
     assert not Path(told["output"]).exists()
+
+
+def test_code_of_the_users_travels_and_outputs_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Ray: a folder of this machine is the place, and calls to it are plain ones."""
+    apart = pytest.importorskip("olive_like.systems._ray_apart", exc_type=ImportError)
+    monkeypatch.setattr(apart.ray, "get", lambda value: value)
+    (tmp_path / "code").mkdir()
+    for file in ("code/build.py", "code/helper.py", "weights"):
+        (tmp_path / file).write_text(file)
+    code = {"script": str(tmp_path / "code/build.py"), "script_dir": str(tmp_path / "code"), "task": "none"}
+    model = {"kind": "pytorch_model", "path": str(tmp_path / "weights"), "attributes": code, "refs": {}, "digest": "1"}
+    job = {
+        "target": "olive_like.passes.pretend.null:Null",
+        "config": {},
+        "inputs": [model],
+        "data": {},
+        "output": str(tmp_path / "here"),
+    }
+    place, said = _Nearby(tmp_path / "there"), []
+    for output in ("output-1", "output-2"):
+        apart._Errand(place, str(tmp_path / "there"), output, said.append, job).run()
+    first, second = (seen["inputs"][0]["attributes"] for seen in place.jobs)
+    assert first == second
+    assert first["task"] == "none"
+    for name in ("script", "script_dir"):
+        assert first[name].startswith(str(tmp_path / "there/inputs/"))
+    assert Path(first["script"]).read_text() == "code/build.py"
+    assert (Path(first["script_dir"]) / "helper.py").read_text() == "code/helper.py"
+    assert [Path(seen["output"]).name for seen in place.jobs] == ["output-1", "output-2"]
+    assert not list((tmp_path / "there").glob("output-*"))
+    made = said[-1]["artifact"]
+    assert made["attributes"] == code  # as it is here, where the place's folder will be gone
+    assert (tmp_path / "here/made").read_text() == "output-2"
+
+
+class _Nearby:
+    """A place whose worker hands the model on, called as Ray calls it."""
+
+    def __init__(self, folder: Path) -> None:
+        from olive_like.systems._ray_apart import Place
+
+        folder.mkdir()
+        self._place = object.__new__(Place)
+        self._place._folder = folder
+        self.jobs: list[dict[str, Any]] = []
+
+    def __getattr__(self, name: str) -> SimpleNamespace:
+        return SimpleNamespace(remote=self._run if name == "run" else getattr(self._place, name))
+
+    def _run(self, job: dict[str, Any]) -> list[dict[str, Any]]:
+        self.jobs.append(job)
+        output = Path(job["output"])
+        (output / "made").write_text(output.name)
+        made = {**job["inputs"][0], "path": str(output), "refs": {}, "digest": None}
+        return [{"event": "done", "rank": 0, "artifact": made, "kept": True}]
 
 
 def distribution(folder: Path) -> Path:
