@@ -20,6 +20,7 @@ class OnnxConversion(Pass):
     accepts = (HfModel, Adapter, PyTorchModel)
     produces = OnnxModel
     tools = ("onnx", "onnx-ir", "onnxruntime", "onnxscript", "torch", "transformers")
+    version = 2
     seeded = False
     traits = ()
 

@@ -18,6 +18,7 @@ class OptimumConversion(Pass):
     accepts = (HfModel, Adapter)
     produces = OnnxModel
     tools = OnnxConversion.tools
+    version = OnnxConversion.version
     seeded = False
     traits = ()
 
