@@ -22,7 +22,7 @@ def wanted(setting: bool | None, size: int, context: Context) -> bool:
     if setting is None and size > SMALL:
         context.note(
             f"tokens per second were not measured: the model has {size:,} bytes, which would all be in memory; "
-            "`measure_speed: true` measures at any size"
+            "`measure_speed: true` measures at any size when the pass runs anew"
         )
         return False
     return setting is not False

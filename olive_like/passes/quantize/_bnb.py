@@ -59,7 +59,8 @@ def run(model: HfModel, config: Any, context: Context) -> HfModel:
         bits += spec.bits * outputs * inputs
     report.write(model, context.output, context, bits)
     size = sum(entry.nbytes for entry in skeleton.checkpoint.entries.values())
-    if network.can_generate() and _writing.wanted(config.measure_speed, size, context):
+    writes = network.can_generate() and network.main_input_name == "input_ids"  # speech and pictures begin otherwise
+    if writes and _writing.wanted(config.measure_speed, size, context):
         dense = type(network).from_pretrained(model.path, dtype="auto", local_files_only=True).to(context.device)
         _writing.tell(_writer(dense), _writer(network), context)
     return HfModel(context.output, model.attributes)

@@ -27,7 +27,8 @@ class BnbQuantization(WeightPass):
         measure_speed: Annotated[bool | None, NotInKey()] = Field(
             None,
             description="Let a language model write a few tokens before and after, for some seconds, and tell the "
-            "tokens per second. Unset: up to 700 MiB, because both models are in memory for it.",
+            "tokens per second. Unset: up to 700 MiB, because both models are in memory for it. Only a pass that runs "
+            "measures: a result from the cache does not.",
         )
 
     def run(self, model: HfModel, config: Config, context: Context) -> HfModel:
