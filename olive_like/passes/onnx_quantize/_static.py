@@ -78,7 +78,7 @@ def quantize_statically(model: OnnxModel, config: Any, context: Context) -> Onnx
     ops = allowed_ops(config, sorted({*registry, *(QLinearOpsRegistry if config.quant_format == "QDQ" else ())}))
     include, exclude = filters(config, graphs)
     errors: list[WeightError] = []
-    quantized = 0
+    quantized, seen = 0, set()
     for path, graph in graphs.items():
         check_weights(graph, ops)
         work = scratch_file(context, path)
@@ -95,12 +95,19 @@ def quantize_statically(model: OnnxModel, config: Any, context: Context) -> Onnx
         if masks:
             context.note(f"{len(masks)} nodes of attention masks stay float: their values span 38 powers of ten")
         kept = (include & names(before), (exclude & names(before)) | masks)
+        seen |= _tensors(before)
         own = own_types(model, before, ready.with_suffix(".named.onnx"), config)
         _run(ready.with_suffix(".named.onnx"), result, feeds, ops, kept, is_large(before), config, own)
         after = load_ir(result)
         quantized += sum(node.op_type == "QuantizeLinear" for node in after.graph)
         errors += integer_errors(before, after)
         save_ir(after, target_of(model, path, context), like_input(config, path))
+    lost = lost_types(model, seen, config)
+    if lost:
+        why = (
+            "QOperator has one type for all" if config.quant_format != "QDQ" else "the prepared graph has them no more"
+        )
+        context.warn(f"{lost} tensors do not get the types that MixedPrecisionOverrides chose: {why}")
     if not errors and not quantized:
         raise nothing_to_do(graphs.values(), ops)
     bits = min(_BITS.get(kind, 8) for kind in (config.precision, config.activation_type))
@@ -213,6 +220,12 @@ def own_types(model: OnnxModel, graph: ir.Model, file: Path, config: Any) -> dic
         ) from error
     found: dict[str, Any] = helper.get_dict()
     return found
+
+
+def lost_types(model: OnnxModel, seen: set[str], config: Any) -> int:
+    """How many of the tensors that an earlier pass chose types for are not quantised so."""
+    noted = set(model.attributes.get(ATTRIBUTE) or {})
+    return len(noted - seen if config.quant_format == "QDQ" else noted)
 
 
 def _tensors(graph: ir.Model) -> set[str]:
