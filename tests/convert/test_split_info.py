@@ -40,6 +40,15 @@ def test_parts_by_cost(tmp_path: Path) -> None:
         by_cost(costs, None, 60)
 
 
+@pytest.mark.parametrize(("modules", "count"), [(7, 3), (32, 14), (5, 5)])
+def test_as_many_parts_as_asked_for(modules: int, count: int) -> None:
+    parts = list(by_cost([(f"m{index}", 100, False) for index in range(modules)], count, None).values())
+    sizes = [parts.count(part) for part in range(count)]
+    assert parts == sorted(parts)
+    assert sum(sizes) == modules
+    assert max(sizes) - min(sizes) <= 1
+
+
 def test_no_table_of_costs(tmp_path: Path) -> None:
     (tmp_path / "costs.csv").write_text("a,b\n1,2\n")
     with pytest.raises(PassError, match="no table of costs"):

@@ -40,14 +40,19 @@ def by_count(blocks: Sequence[str], count: int) -> dict[str, int]:
 def by_cost(costs: Sequence[tuple[str, int, bool]], count: int | None, most: int | None) -> dict[str, int]:
     """Modules in their order: name, bytes, whether it stands alone. Even parts, or each as full as it may be."""
     total = sum(size for _, size, alone in costs if not alone)
-    limit = most if most is not None else max(1, -(-total // (count or 1)))
     parts: dict[str, int] = {}
-    part, filled, fresh = 0, 0, True
+    part, filled, fresh, done, share = 0, 0, True, 0, 0
     for name, size, alone in costs:
         if most is not None and size > most:
             raise PassError(f"{name} has {size:,} bytes, more than a part may have", "Raise `max_part_bytes`.")
-        # Even parts end where a module's middle is past their share, full ones before they overflow.
-        over = filled + size > limit if most is not None else filled + size / 2 > limit
+        # Even parts end where a module's middle is past their share of the whole, full ones before they overflow.
+        if most is not None:
+            over = filled + size > most
+        elif alone or not total:
+            over = False
+        else:
+            before, share = share, min((count or 1) - 1, int((done + size / 2) * (count or 1) / total))
+            over, done = share > before, done + size
         if not fresh and (alone or over):
             part, filled = part + 1, 0
         parts[name] = part
