@@ -169,6 +169,21 @@ def test_loftq_starts_nearer_to_the_base_than_its_four_bits(llama: HfModel) -> N
     assert lost[2] < lost[1] < 0.9 * lost[0]
 
 
+def test_loftq_refuses_weights_that_are_turned_round(tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    torch = pytest.importorskip("torch")
+    from olive_like.passes._models import load_model
+    from olive_like.passes.finetune import _loftq, _qlora
+    from olive_like.passes.finetune._build import with_adapter
+
+    gpt2 = tiny_gpt2(tmp_path / "gpt2")
+    config = adapters.LoftQ.Config.model_validate({"r": 4})
+    base = load_model(gpt2, quantization_config=_qlora.quantization(config, torch.float32))
+    model = with_adapter(base, "loftq", gpt2, config, "text-generation", None)
+    with pytest.raises(PassError, match="turned round"):
+        _loftq.start(model, gpt2.path, 1)
+
+
 def test_an_existing_head_keeps_its_order(tmp_path: Path) -> None:
     names = {0: "pos", 1: "neg", 2: "meh"}
     bert = tiny_bert(tmp_path / "bert", labels=3, id2label=names, label2id={v: k for k, v in names.items()})

@@ -12,6 +12,7 @@ import bitsandbytes
 import torch
 from peft.tuners.lora import Linear4bit
 from safetensors import safe_open
+from transformers.pytorch_utils import Conv1D
 
 from olive_like.errors import PassError
 from olive_like.passes.weights import read_header
@@ -24,6 +25,11 @@ def start(model: Any, folder: Path, iterations: int) -> None:
     for path, layer in model.named_modules():
         if not isinstance(layer, Linear4bit):
             continue
+        if issubclass(getattr(layer.get_base_layer(), "source_cls", object), Conv1D):
+            raise PassError(
+                f"LoftQ does not take {path}: its weight is stored turned round, as GPT-2's are",
+                "Use QLoRA or LoRA here.",
+            )
         name = f"{path.removeprefix('base_model.model.')}.weight"
         name = name if name in files else name.removeprefix(prefix)
         if name not in files:
