@@ -27,8 +27,8 @@ class Loaded:
     eval: list[Row] = field(default_factory=list)
 
 
-def load(config: DataConfig, seed: int = 0) -> Loaded:
-    """Read, split, shuffle, sample, hold out: in this order."""
+def load(config: DataConfig, seed: int = 0, pictures: bool = False) -> Loaded:
+    """Read, split, shuffle, sample, hold out: in this order. `pictures`: text beside pictures is no data."""
     seed = config.seed if config.seed is not None else seed
     splits: dict[str, Sequence[Row]] | None
     if config.load_function:
@@ -38,7 +38,7 @@ def load(config: DataConfig, seed: int = 0) -> Loaded:
     elif config.rows is not None:
         splits = {"train": config.rows}
     else:
-        splits = _local(config)
+        splits = _local(config, pictures or config.image is not None)
     if splits is None:
         assert config.source is not None
         train = _from_hub(config, config.split)
@@ -59,7 +59,7 @@ def _only_split(splits: dict[str, Sequence[Row]], wanted: str) -> str:
     return next(iter(splits)) if wanted == "train" and len(splits) == 1 else wanted
 
 
-def _local(config: DataConfig) -> dict[str, Sequence[Row]] | None:
+def _local(config: DataConfig, pictures: bool) -> dict[str, Sequence[Row]] | None:
     """The splits of local files; None where the source is a name on a hub."""
     source = Path(config.source) if config.source else None
     if source is not None and source.is_dir():
@@ -67,7 +67,7 @@ def _local(config: DataConfig) -> dict[str, Sequence[Row]] | None:
             from olive_like.data import _columnar
 
             return _columnar.saved(source)
-        return _folder(source, config)
+        return _folder(source, config, pictures)
     if source is not None and looks_local(str(source)):
         return {"train": rows_of(source, config.format)}
     if source is not None:
@@ -77,13 +77,15 @@ def _local(config: DataConfig) -> dict[str, Sequence[Row]] | None:
     return _files(config.files, None, config.format)
 
 
-def _folder(folder: Path, config: DataConfig) -> dict[str, Sequence[Row]]:
+def _folder(folder: Path, config: DataConfig, pictures: bool) -> dict[str, Sequence[Row]]:
     if config.subset and (folder / config.subset).is_dir():
         folder = folder / config.subset
     if config.files is not None:
         return _files(config.files, folder, config.format)
-    if not _data_files(folder, config.format) and (pictures := _pictures(folder)):
-        return {"train": pictures}
+    files = [file for some in _data_files(folder, config.format).values() for file in some]
+    words = config.format is None and all(FORMATS[file.suffix.lower()] == "text" for file in files)  # a licence, say
+    if (not files or (pictures and words)) and (found := _pictures(folder)):
+        return {"train": found}
     return {
         split: [row for file in files for row in rows_of(file, config.format)]
         for split, files in split_files(folder, config.format).items()

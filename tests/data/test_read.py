@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from olive_like.data.config import DataConfig
+from olive_like.data.config import DataConfig, ImageData
 from olive_like.data.errors import DataError
 from olive_like.data.load import load
 from olive_like.data.read import BadLine, read, rows_of
@@ -133,3 +133,17 @@ def test_a_users_loader_and_its_errors(tmp_path: Path) -> None:
         load(DataConfig(user_script=script, load_function="rows", load_params={"n": 3}))
     with pytest.raises(Exception, match="has no function 'other'; it has: rows"):
         load(DataConfig(user_script=script, load_function="other"))
+
+
+def test_a_licence_among_pictures_is_no_data(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(b"")
+    write(tmp_path / "LICENSE.txt", "Do as you like.\n")
+    text = DataConfig.model_validate({"source": str(tmp_path)})
+    assert load(text).train == [{"text": "Do as you like."}]
+    asked = text.model_copy(update={"image": ImageData()})
+    for found in (load(text, pictures=True), load(asked)):
+        assert [row["label"] for row in found.train] == ["cat", "dog"]
+    write(tmp_path / "rows.csv", "image,label\ncat/1.png,cat\n")
+    assert len(load(text, pictures=True).train) == 2

@@ -100,7 +100,7 @@ class Pictures:
 
 
 def _rows(config: DataConfig, seed: int) -> Sequence[Mapping[str, Any]]:
-    loaded = load(config, seed)
+    loaded = load(config, seed, pictures=True)
     rows = loaded.eval or loaded.train
     if not rows:
         raise PassError("the data set has no rows")
