@@ -70,3 +70,14 @@ def test_what_cannot_be_cut(data, tmp_path):
         run("SliceGPT", llama, tmp_path / "much", data, field=FIELD, sparsity=0.9)
     with pytest.raises(PassError, match="SliceGPT does not know the blocks of GPT2Block"):
         run("SliceGPT", tiny_gpt2(tmp_path / "gpt2"), tmp_path / "run", data, field=FIELD, sparsity=0.25)
+
+
+def test_a_share_that_no_number_is_exactly_leaves_all_that_it_should(tmp_path):
+    from types import SimpleNamespace
+
+    from olive_like.passes.base import Context
+    from olive_like.passes.quantize._slicegpt import width_left
+
+    plan = SimpleNamespace(width=640, family=SimpleNamespace(heads=4))
+    context = Context(tmp_path, tmp_path / "scratch")
+    assert [width_left(plan, sparsity, 8, context) for sparsity in (0.9, 0.8, 0.3, 0.25)] == [64, 128, 448, 480]

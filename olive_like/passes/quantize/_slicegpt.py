@@ -48,7 +48,7 @@ def run(model: HfModel, config: Any, context: Context) -> HfModel:
 def width_left(plan: Plan, sparsity: float, interval: int, context: Context) -> int:
     """How many directions stay."""
     step = math.lcm(interval, plan.family.heads)
-    kept = int(plan.width * (1 - sparsity)) // step * step
+    kept = int(plan.width * (1 - sparsity) + 1e-6) // step * step  # 1 - 0.9 is less than a tenth
     if sparsity == 0:
         kept = plan.width
     if kept == 0:
