@@ -27,19 +27,26 @@ def fuse(model: OnnxModel, config: Any, context: Context) -> OnnxModel:
     """The pass of its own."""
 
     grouped = wants_groups(config, context)
-    counted = grouped and config.positions == "counted"
-    longest = longest_of(model) if counted else None
+    counted = config.positions == "counted"
+    longest = longest_of(model) if counted and grouped else None
 
     def change(graph: ir.Model) -> int:
         counts = fuse_graph(graph, grouped, longest)
-        if counted and counts.get("group_query_attention", 0) > counts.get("positions_counted", 0):
-            context.note(
-                "position_ids is read: "
-                + ("attention cannot turn this graph's queries and keys itself" if longest else _NO_LONGEST)
-            )
+        made = counts.get("group_query_attention", 0)
+        if counted and (not made or made > counts.get("positions_counted", 0)):
+            context.note(f"position_ids is read: {_why_given(grouped, made, longest)}")
         return report(counts, context)
 
     return rewrite(model, config, context, change, tolerance=TOLERANCE)
+
+
+def _why_given(grouped: bool, made: int, longest: int | None) -> str:
+    """Why attention does not count positions itself."""
+    if not grouped:
+        return "only GroupQueryAttention can, and it is not made here (`use_gqa: true` makes it)"
+    if not made:
+        return "only GroupQueryAttention can, and no attention of this graph becomes that"
+    return "attention cannot turn this graph's queries and keys itself" if longest else _NO_LONGEST
 
 
 def wants_groups(config: Any, context: Context) -> bool:
