@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from pathlib import Path
@@ -40,6 +41,7 @@ _CRASHES = (AssertionError, AttributeError, IndexError, KeyError, RuntimeError, 
 _LARGE = 1_500_000_000
 _CASTS = ("graph_input_cast", "graph_output_cast")
 _TOLERANCE = 2e-3
+_ONE_FOLDER = threading.Lock()  # the current folder is the whole process's
 
 
 def fuse(model: OnnxModel, config: Any, context: Context) -> OnnxModel:
@@ -137,7 +139,11 @@ def _by_onnxruntime(path: Path, config: Any, family: str) -> tuple[ir.Model, dic
         if name not in known:
             raise PassError(f"optimization_options has {name!r}, which there is not", f"There are: {', '.join(known)}.")
         setattr(options, name, value)
-    with _quiet(), chdir(path.parent):  # shapes that cannot be inferred make it leave files in the current folder
+    with (
+        _ONE_FOLDER,
+        _quiet(),
+        chdir(path.parent),
+    ):  # shapes that cannot be inferred make it leave files in the current folder
         try:
             result = optimizer.optimize_model(
                 str(path),
