@@ -61,11 +61,14 @@ def test_the_same_weights(cls: Any, extra: dict[str, Any], kept: int, llama: HfM
 
 def test_resume_can_be_switched_off(llama: HfModel, tmp_path: Path) -> None:
     data = prepare(llama, tmp_path / "data", rows=SUMS)
-    run(adapters.LoRA, llama, tmp_path / "a", data, r=4, max_steps=4, save_steps=2)
-    _, said = run(
-        adapters.LoRA, llama, tmp_path / "b", data, r=4, max_steps=4, scratch=tmp_path / "a" / "scratch", resume=False
-    )
+    scratch = tmp_path / "a" / "scratch"
+    settings = {"r": 4, "max_steps": 4, "save_total_limit": 10}
+    run(adapters.LoRA, llama, tmp_path / "a", data, save_steps=2, **settings)
+    assert (scratch / "checkpoint-2").exists()
+    _, said = run(adapters.LoRA, llama, tmp_path / "b", data, scratch=scratch, resume=False, save_steps=3, **settings)
     assert not any("goes on from step" in text for text in said.texts("note"))
+    assert not (scratch / "checkpoint-2").exists(), "what was not gone on from makes way for the new ones"
+    assert (scratch / "checkpoint-3").exists()
 
 
 def test_early_stopping_keeps_the_best(llama: HfModel, tmp_path: Path) -> None:

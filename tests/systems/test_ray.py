@@ -35,6 +35,8 @@ def test_what_is_asked_of_the_cluster() -> None:
     assert Ray.launch(Ray.Config(), here).hosts == ()
     apart = Ray.launch(Ray.Config(address="10.0.0.1:6379", shared=False), here)
     assert apart.command[-2:] == ("--apart=1", "-m")
+    assert apart.apart, "no checkpoints there"
+    assert not launch.apart
     assert apart.hosts == (), "whom the engine talks to is on its own machine"
     assert "12 cores" in Ray.troubles(Ray.Config(cpus=12), here)[0].message
 
