@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
 import olive_like
+from olive_like.errors import PassError
+from olive_like.passes.measure._pooling import pooled, pooling, whole
 from tests import tiny_models
 from tests.measure.test_kinds_of_models import measure, to_onnx
 
@@ -58,15 +61,39 @@ def test_a_task_gives_what_the_harness_itself_gives(tmp_path, monkeypatch):
 
 
 def test_how_a_texts_vector_is_made():
-    pytest.importorskip("mteb", reason="needs mteb")
-    from olive_like.errors import PassError
-    from olive_like.passes.measure._mteb import pooled
-
     states = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
     mask = np.array([[1, 1, 1], [1, 1, 0]])
     assert pooled({"last_hidden_state": states}, mask, "mean").tolist() == [[2, 3], [7, 8]]
     assert pooled({"hidden_states": states}, mask, "lasttoken").tolist() == [[4, 5], [8, 9]]
     assert pooled({"token_embeddings": states}, mask, "cls").tolist() == [[0, 1], [6, 7]]
-    assert pooled({"sentence_embedding": states[0]}, mask, "mean").tolist() == states[0].tolist()
+    assert whole({"sentence_embedding": states[0]}).tolist() == states[0].tolist()
+    assert whole({"last_hidden_state": states}) is None
     with pytest.raises(PassError, match="none of them"):
         pooled({"logits": states}, mask, "mean")
+
+
+def test_only_what_is_done_here_is_measured(tmp_path):
+    assert pooling(tmp_path, {"architectures": ["BertModel"]}) == "mean"
+    assert pooling(tmp_path, {"architectures": ["Qwen3ForCausalLM"]}) == "lasttoken"
+    said = tmp_path / "1_Pooling" / "config.json"
+    said.parent.mkdir()
+    for settings, how in (
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls"),
+        ({"pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": False}, "mean"),
+        ({"pooling_mode": "lasttoken"}, "lasttoken"),
+    ):
+        said.write_text(json.dumps(settings))
+        assert pooling(tmp_path, {}) == how
+    for settings, named in (
+        ({"pooling_mode": "max"}, "by max,"),
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}, "cls_token and mean_tokens"),
+        ({"pooling_mode_weightedmean_tokens": True}, "weightedmean_tokens"),
+    ):
+        said.write_text(json.dumps(settings))
+        with pytest.raises(PassError, match=named):
+            pooling(tmp_path, {})
+    said.write_text(json.dumps({"pooling_mode": "cls"}))
+    stages = [{"type": f"sentence_transformers.models.{name}", "path": ""} for name in ("Transformer", "Dense")]
+    (tmp_path / "modules.json").write_text(json.dumps(stages))
+    with pytest.raises(PassError, match="by Dense too"):
+        pooling(tmp_path, {})
