@@ -18,16 +18,20 @@ from olive_like.data.errors import DataError
 _INSTALL = "WAV is always read; for FLAC, MP3 and OGG: pip install 'olive-like[sound]'."
 
 
-def waveform(value: Any, rate: int, folder: Path | None = None) -> np.ndarray:
-    """Samples between -1 and 1 at so many per second, of a file, of its bytes, or of samples as data sets keep them."""
+def waveform(value: Any, rate: int, folder: Path | None = None, bare: int | None = None) -> np.ndarray:
+    """Samples between -1 and 1 at so many per second, of a file, of its bytes, or of samples as data sets keep them.
+
+    `bare` is the rate of samples that come without one.
+    """
+    bare = bare or rate
     if isinstance(value, Mapping) and value.get("array") is not None:
-        samples, own = np.asarray(value["array"], np.float32), int(value.get("sampling_rate") or rate)
+        samples, own = np.asarray(value["array"], np.float32), int(value.get("sampling_rate") or bare)
     elif isinstance(value, Mapping):
         samples, own = _read(io.BytesIO(value["bytes"]) if value.get("bytes") is not None else value["path"], folder)
     elif isinstance(value, (str, Path, bytes)):
         samples, own = _read(io.BytesIO(value) if isinstance(value, bytes) else value, folder)
     else:
-        samples, own = np.asarray(value, np.float32), rate
+        samples, own = np.asarray(value, np.float32), bare
     if samples.ndim == 2:
         samples = samples.mean(-1)
     if samples.ndim != 1 or not len(samples):

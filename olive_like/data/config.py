@@ -86,7 +86,7 @@ class AudioData(_Settings):
 
     audio_col: str = Field("audio", description="Column with the sound.")
     text_col: str | None = Field("text", description="Column with the transcript.")
-    sample_rate: int = Field(16000, ge=1, description="Samples per second.")
+    sample_rate: int = Field(16000, ge=1, description="Samples per second, of sound that does not say it itself.")
     max_duration: float | None = Field(None, gt=0, description="Seconds after which sound is cut.")
 
 

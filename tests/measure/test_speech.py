@@ -15,6 +15,7 @@ from olive_like.data.config import DataConfig
 from olive_like.data.errors import DataError
 from olive_like.errors import PassError
 from olive_like.passes.base import Context
+from olive_like.passes.measure import _sounds
 from olive_like.passes.measure._runtimes import open_runtime
 from tests import tiny_models
 from tests.measure.test_kinds_of_models import measure, to_onnx
@@ -133,6 +134,55 @@ def evaluator(folder, *names):
     return {"metrics": [{"name": "speech", "type": "accuracy", "sub_types": subs, "data_config": data}]}
 
 
+def rows_and_columns(settings, **data):
+    """What is read of a data set, without a model."""
+    config = DataConfig.model_validate({**data, "audio": settings})
+    rows, folder = _sounds._rows(config, 0)
+    sounds = object.__new__(_sounds.Sounds)
+    sounds._settings, sounds._rows, sounds._base, sounds._rate = config.audio, rows, folder, RATE
+    sounds._ours = _sounds._is_ours(config)
+    sounds._text = _sounds._column(rows[0], config.audio.text_col, _sounds._TEXT, "text_col", "what is said")
+    sounds._sound = _sounds._column(rows[0], config.audio.audio_col, _sounds._AUDIO, "audio_col", "the recordings")
+    return sounds
+
+
+def test_which_rows_of_a_folder_is_heeded(spoken):
+    def texts(**data):
+        return [one.text for one in rows_and_columns({}, source=str(spoken), **data).recordings()]
+
+    assert texts() == TEXTS
+    assert texts(split="train[1:]") == TEXTS[1:]
+    assert texts(max_samples=1) == TEXTS[:1]
+    shuffled = {tuple(texts(shuffle=True, seed=seed)) for seed in range(8)}
+    assert len(shuffled) > 1
+    assert {tuple(sorted(found)) for found in shuffled} == {tuple(sorted(TEXTS))}
+    assert len(texts(eval_fraction=0.34)) == 1
+    with pytest.raises(DataError, match="no split 'test'"):
+        texts(split="test")
+    with pytest.raises(PassError, match="no folder 'en'"):
+        texts(subset="en")
+
+
+def test_a_column_that_is_named_has_to_be_there(spoken):
+    for settings, wrong in (({"text_col": "sentence"}, "sentence"), ({"audio_col": "fil_name"}, "fil_name")):
+        with pytest.raises(PassError, match=f"no column '{wrong}'"):
+            rows_and_columns(settings, source=str(spoken))
+
+
+def test_files_count_only_in_a_folder_that_is_the_data_set(spoken, tmp_path):
+    (tmp_path / "list.jsonl").write_text(json.dumps({"audio": str(spoken / "0.wav"), "text": "one"}) + "\n")
+    sources = ({"source": str(tmp_path / "list.jsonl")}, {"source": str(tmp_path)})
+    for source in (*sources, {"rows": [{"audio": {"path": str(spoken / "0.wav")}, "text": "one"}]}):
+        with pytest.raises(PassError, match="a change of it would not be seen"):
+            list(rows_and_columns({}, **source).recordings())
+
+
+def test_samples_without_a_rate_have_the_one_that_is_set():
+    rows = [{"audio": sound(0, rate=8000).tolist(), "text": "one"}]
+    (heard,) = rows_and_columns({"sample_rate": 8000}, rows=rows).recordings()
+    assert heard.seconds == pytest.approx(0.6)
+
+
 @pytest.mark.heavy
 def test_pytorch_and_onnx_write_the_same_and_equal_a_plain_loop(whisper, spoken, tmp_path):
     import torch
@@ -176,7 +226,9 @@ def of_a_workflow(model, spoken, tmp_path):
         "data_configs": [{
             "name": "spoken",
             "type": "HuggingfaceContainer",
-            "load_dataset_config": {"type": "huggingface_dataset", "params": {"data_name": str(spoken)}},
+            "load_dataset_config": {
+                "type": "huggingface_dataset", "params": {"data_name": str(spoken), "split": "train"},
+            },
             "pre_process_data_config": {
                 "type": "speech_transcription_pre_process",
                 "params": {"audio_col": "file_name", "text_col": "transcription", "sample_rate": RATE},
