@@ -130,6 +130,11 @@ def test_positions_stay_where_their_number_is_not_known(llama: OnnxModel, tmp_pa
     after = run_pass("OnnxScriptFusion", OnnxModel(tmp_path, {"file": "model.onnx"}), events, positions="counted")
     assert ops(after)["RotaryEmbedding"] == 2 * LAYERS
     assert "position_ids is read: no config.json" in events.texts("note")
+    events = Events()
+    run_pass(
+        "OnnxScriptFusion", OnnxModel(tmp_path, {"file": "model.onnx"}), events, positions="counted", use_gqa=False
+    )
+    assert "it is not made here" in events.texts("note")
 
 
 def test_both_passes_do_it_and_tell(llama: OnnxModel) -> None:

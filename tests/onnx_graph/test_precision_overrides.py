@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from olive_like.artifacts import OnnxModel
 from olive_like.errors import PassError
-from tests.onnx_graph.small import graph, random, relative, run_pass, save, session_outputs
+from tests.onnx_graph.small import Events, graph, random, relative, run_pass, save, session_outputs
 
 pytestmark = pytest.mark.heavy
 
@@ -51,6 +51,17 @@ def test_overrides_reach_the_quantiser(model: OnnxModel) -> None:
     wanted = session_outputs(model, **inputs)[0]
     errors = [relative(wanted, session_outputs(made, **inputs)[0]) for made in (plain, mixed)]
     assert errors[1] < 0.6 * errors[0]
+
+
+def test_types_that_are_lost_are_counted(model: OnnxModel) -> None:
+    noted = run_pass("MixedPrecisionOverrides", model, overrides_config={"b": "QUInt16"})
+    events = Events()
+    run_pass("OnnxStaticQuantization", noted, events, quant_format="QOperator")
+    assert "2 tensors do not get the types" in events.texts("warning")
+    gone = OnnxModel(model.path, noted.attributes | {"mixed_precision_overrides": {"b": "uint16", "old": "uint16"}})
+    events = Events()
+    run_pass("OnnxStaticQuantization", gone, events, activation_type="uint8")
+    assert "1 tensors do not get the types" in events.texts("warning")
 
 
 def test_a_file_of_overrides(model: OnnxModel, tmp_path: Path) -> None:
