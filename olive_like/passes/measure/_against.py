@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +10,7 @@ from olive_like.data._encode import IGNORED
 from olive_like.errors import PassError
 from olive_like.passes.base import Context
 from olive_like.passes.measure._examples import Batch, Examples, Texts
+from olive_like.passes.measure._ratio import ratio
 from olive_like.passes.measure._runtimes import Runtime, logits_of
 
 
@@ -18,8 +18,8 @@ def measure(
     names: Sequence[str], examples: Examples, runtime: Runtime, reference: Runtime, context: Context
 ) -> dict[str, tuple[float, float | None]]:
     """`token_agreement`: how often both find the same most likely; `kl`: mean divergence from the reference."""
-    agreed: list[tuple[float, int]] = []
-    divergence: list[tuple[float, int]] = []
+    agreed: list[tuple[float, float]] = []
+    divergence: list[tuple[float, float]] = []
     done = 0
     for batch in examples.batches():
         ours, theirs = logits_of(runtime.answer(batch.feeds)), logits_of(reference.answer(batch.feeds))
@@ -33,7 +33,7 @@ def measure(
             divergence.append((float(_kl(other, mine).sum()), len(mine)))
         done += len(ours)
         context.progress(done, examples.total or None)
-    values = {"token_agreement": _mean(agreed), "kl": _mean(divergence)}
+    values = {"token_agreement": ratio(agreed), "kl": ratio(divergence)}
     return {name: values[name] for name in names}
 
 
@@ -55,12 +55,3 @@ def _kl(true: np.ndarray, other: np.ndarray) -> np.ndarray:
 def _log_chances(scores: np.ndarray) -> np.ndarray:
     shifted = scores - scores.max(-1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
-
-
-def _mean(sums: Sequence[tuple[float, int]]) -> tuple[float, float | None]:
-    """The mean over all places, and its standard error with examples as what is independent."""
-    count = sum(size for _, size in sums)
-    mean = sum(total for total, _ in sums) / count
-    if len(sums) < 2:
-        return mean, None
-    return mean, math.sqrt(sum((total - mean * size) ** 2 for total, size in sums)) / count

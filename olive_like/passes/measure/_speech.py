@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from olive_like.errors import PassError
 from olive_like.metrics import _scores
 from olive_like.metrics.catalog import GENERATED, SPEECH
 from olive_like.passes.base import Context
+from olive_like.passes.measure._ratio import ratio
 from olive_like.passes.measure._runtimes import Arrays, Runtime, stop_tokens
 from olive_like.passes.measure._sounds import Recording, Sounds
 
@@ -42,7 +42,7 @@ def measure(names: Names, sounds: Sounds, runtime: Runtime, context: Context) ->
     found: Found = {}
     for name, settings in names.items():
         if name == "rtfx":
-            found[name] = _rtfx(times)
+            found[name] = ratio(times)
             continue
         plain = _plain(settings.get("normalizer", "basic"))
         found[name] = _scores.texts(name, [plain(text) for text in wanted], [plain(text) for text in made])
@@ -82,15 +82,6 @@ class _Writer:
             prompt += [int(token) for name, token in self._said.get("task_to_id", {}).items() if name == "transcribe"]
         without_times = self._said.get("no_timestamps_token_id")
         return [*prompt, int(without_times)] if without_times is not None else prompt
-
-
-def _rtfx(times: Sequence[tuple[float, float]]) -> tuple[float, float | None]:
-    """The ratio of both sums, and its standard error with recordings as what is independent."""
-    work = sum(seconds for _, seconds in times)
-    ratio = sum(length for length, _ in times) / work
-    if len(times) < 2:
-        return ratio, None
-    return ratio, math.sqrt(sum((length - ratio * seconds) ** 2 for length, seconds in times)) / work
 
 
 def _plain(name: str) -> Callable[[str], str]:
