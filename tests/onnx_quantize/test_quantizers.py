@@ -31,7 +31,7 @@ CASES: list[tuple[str, dict[str, Any], str, float, float]] = [
     ("OnnxBlockWiseRtnQuantization", {"block_size": 32, "is_symmetric": False}, "GatherBlockQuantized", 0.25, 5.2),
     ("OnnxBlockWiseRtnQuantization", {"bits": 8, "block_size": 64}, "MatMulNBits", 0.03, 8.6),
     ("OnnxHqqQuantization", {"block_size": 32}, "MatMulNBits", 0.25, 5.2),
-    ("OnnxKQuantQuantization", {}, "MatMulNBits", 0.25, 5.2),
+    ("OnnxKQuantQuantization", {}, "GatherBlockQuantized", 0.25, 5.2),
     ("OnnxKQuantQuantization", {"bits": 8}, "MatMulNBits", 0.03, 9.3),
     ("OnnxGptq", {"block_size": 32}, "MatMulNBits", 0.25, 5.2),
     ("OnnxGptq", {"block_size": 32, "is_symmetric": True, "actorder": True}, "MatMulNBits", 0.25, 5.2),
@@ -87,16 +87,21 @@ def test_rounding_is_onnxruntimes(tmp_path: Path) -> None:
 
 def test_methods_are_better_than_rounding(tmp_path: Path) -> None:
     """HQQ by the mean error that it minimises, k-quant by the square, GPTQ by the output."""
-    from olive_like.passes.onnx_quantize._blockwise import Spec, by_rows, nearest
-    from olive_like.passes.onnx_quantize._hqq import round_half_quadratic
-    from olive_like.passes.onnx_quantize._k_quant import round_searched
+    from olive_like.passes._k_quant import search
+    from olive_like.passes.onnx_quantize._blockwise import Spec, nearest, rounder
+    from olive_like.passes.onnx_quantize._hqq import half_quadratic
+    from olive_like.passes.onnx_quantize._rounding import on_grids
 
     generator = np.random.default_rng(0)
     weights = generator.standard_t(3, (256, 64)).astype(np.float32)  # with outliers, as trained weights have
     spec = Spec(4, 32, symmetric=False)
     plain = weights.T - nearest(weights, True, spec).restored(4)
-    fitted = weights.T - by_rows(round_half_quadratic)(weights, True, spec).restored(4)
-    searched = weights.T - by_rows(round_searched)(weights, True, spec).restored(4)
+    fitted = weights.T - rounder(on_grids(half_quadratic))(weights, True, spec).restored(4)
+    on_searched = rounder(on_grids(search))(weights, True, spec)
+    np.testing.assert_array_equal(
+        on_searched.packed, rounder(on_grids(search))(np.ascontiguousarray(weights.T), False, spec).packed
+    )
+    searched = weights.T - on_searched.restored(4)
     assert np.abs(fitted).mean() < np.abs(plain).mean()
     assert np.square(searched).mean() < 0.97 * np.square(plain).mean()
 
@@ -161,7 +166,7 @@ def test_nodes_are_left_out(tmp_path: Path) -> None:
     after = run_pass("OnnxBlockWiseRtnQuantization", model, nodes_to_include=["layer.0/MatMul"])
     assert ops(after)["MatMulNBits"] == 1
     own = {"lm_head/MatMul": {"bits": 8}}
-    after = run_pass("OnnxKQuantQuantization", model, customized_weight_config=own)
+    after = run_pass("OnnxKQuantQuantization", model, customized_weight_config=own, embeddings=False)
     bits = {n.name: helper.get_node_attr_value(n, "bits") for n in onnx.load(after.file).graph.node if n.domain}
     assert bits == {"layer.0/MatMul_Q4": 4, "lm_head/MatMul_Q8": 8}
 

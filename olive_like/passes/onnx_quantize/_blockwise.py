@@ -16,9 +16,10 @@ from olive_like.passes._onnx_rewrite import like_input, target_of
 from olive_like.passes.base import Context
 from olive_like.passes.onnx_graph.surgeons import _graph
 from olive_like.passes.onnx_graph.surgeons._gemm import gemm_to_matmul_add
+from olive_like.passes.onnx_quantize import _rounding
 from olive_like.passes.onnx_quantize._finish import complete
 from olive_like.passes.onnx_quantize._report import WeightError, from_products
-from olive_like.passes.onnx_quantize._rounding import Blocks, pack_last, round_columns, round_rows
+from olive_like.passes.onnx_quantize._rounding import Blocks, Grid, pack_last, round_columns, round_rows
 from olive_like.passes.onnx_quantize._select import (
     all_nodes,
     follow_renames,
@@ -82,25 +83,16 @@ class Request:
     """Quantises a weight as a whole, where it needs to be seen whole; None where it cannot."""
 
 
-def nearest(weights: np.ndarray, columns: bool, spec: Spec) -> Blocks:
-    """Plain rounding."""
-    return (round_columns if columns else round_rows)(weights, spec.bits, spec.block, spec.symmetric)
+def rounder(grid: Grid) -> Rounder:
+    """Rounds a matrix block by block, on the grids that a function gives its blocks."""
+
+    def rounded(weights: np.ndarray, columns: bool, spec: Spec) -> Blocks:
+        return (round_columns if columns else round_rows)(weights, spec.bits, spec.block, spec.symmetric, grid)
+
+    return rounded
 
 
-def by_rows(round_blocks: Callable[[np.ndarray, Spec], tuple[np.ndarray, np.ndarray, np.ndarray | None]]) -> Rounder:
-    """A rounder out of a function on separate blocks [M, block] -> integers, scales, zero points."""
-
-    def rounder(weights: np.ndarray, columns: bool, spec: Spec) -> Blocks:
-        rows = np.ascontiguousarray(weights.T) if columns else weights
-        count, width = rows.shape
-        blocks = -(-width // spec.block)
-        if width % spec.block:
-            rows = np.pad(rows, ((0, 0), (0, blocks * spec.block - width)))
-        q, scales, zeros = round_blocks(rows.reshape(count * blocks, spec.block), spec)
-        packed = pack_last(q, spec.bits).reshape(count, blocks, -1)
-        return Blocks(packed, scales.reshape(count, blocks), None if zeros is None else zeros.reshape(count, blocks))
-
-    return rounder
+nearest = rounder(_rounding.nearest)
 
 
 def quantize(model: OnnxModel, config: QuantizingConfig, context: Context, request: Request) -> OnnxModel:

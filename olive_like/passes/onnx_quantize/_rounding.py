@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 _TILE = 1 << 17  # weights worked on at a time
+
+Grid = Callable[[np.ndarray, int, int, bool], tuple[np.ndarray, np.ndarray, np.ndarray | None]]
+"""From blocks that run along an axis, bits, and whether there are no zero points: integers, scales, zero points."""
 
 
 @dataclass
@@ -24,56 +28,7 @@ class Blocks:
         return ((q - zeros) * self.scales[columns][..., None]).reshape(q.shape[0], -1)
 
 
-def round_columns(weights: np.ndarray, bits: int, block: int, symmetric: bool) -> Blocks:
-    """Round a matrix [K, N] in blocks along K; a last block that is not full is filled up with zeros."""
-    rows, columns = weights.shape
-    blocks = -(-rows // block)
-    result = _empty(columns, blocks, block, bits, symmetric)
-    width = max(1, _TILE // block)
-    for index in range(blocks):
-        piece = weights[index * block : (index + 1) * block]
-        if len(piece) < block:
-            piece = np.concatenate([piece, np.zeros((block - len(piece), columns), piece.dtype)])
-        for start in range(0, columns, width):
-            tile = np.s_[start : start + width]
-            q, scales, zeros = _nearest(piece[:, tile], 0, bits, symmetric)
-            result.scales[tile, index] = scales
-            if zeros is not None and result.zeros is not None:
-                result.zeros[tile, index] = zeros
-            words = _words(_pack(q, bits, 0))
-            result.packed.view(words.dtype)[tile, index] = words.T
-    return result
-
-
-def round_rows(weights: np.ndarray, bits: int, block: int, symmetric: bool) -> Blocks:
-    """Round a matrix [N, K] in blocks along K."""
-    rows, columns = weights.shape
-    blocks = -(-columns // block)
-    result = _empty(rows, blocks, block, bits, symmetric)
-    height = max(1, _TILE // (blocks * block))
-    for start in range(0, rows, height):
-        tile = np.s_[start : start + height]
-        piece = weights[tile]
-        if columns % block:
-            piece = np.pad(piece, ((0, 0), (0, blocks * block - columns)))
-        piece = piece.reshape(len(piece) * blocks, block)
-        q, scales, zeros = _nearest(piece, 1, bits, symmetric)
-        result.scales[tile] = scales.reshape(-1, blocks)
-        if zeros is not None and result.zeros is not None:
-            result.zeros[tile] = zeros.reshape(-1, blocks)
-        result.packed[tile] = _pack(q, bits, 1).reshape(-1, blocks, block * bits // 8)
-    return result
-
-
-def _empty(outputs: int, blocks: int, block: int, bits: int, symmetric: bool) -> Blocks:
-    return Blocks(
-        np.empty((outputs, blocks, block * bits // 8), np.uint8),
-        np.empty((outputs, blocks), np.float32),
-        None if symmetric else np.empty((outputs, blocks), np.uint8),
-    )
-
-
-def _nearest(w: np.ndarray, axis: int, bits: int, symmetric: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+def nearest(w: np.ndarray, axis: int, bits: int, symmetric: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Integers, scales and zero points of blocks that run along an axis."""
     top = (1 << bits) - 1
     high, low = w.max(axis=axis), w.min(axis=axis)
@@ -90,6 +45,69 @@ def _nearest(w: np.ndarray, axis: int, bits: int, symmetric: bool) -> tuple[np.n
     q += np.expand_dims(zeros + np.float32(0.5), axis) if not symmetric else zeros + np.float32(0.5)
     np.clip(q, 0, np.float32(top + 0.5), out=q)  # the cast cuts what is behind the point
     return q.astype(np.uint8), scales, None if symmetric else np.asarray(zeros).astype(np.uint8)
+
+
+def on_grids(find: Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]) -> Grid:
+    """Rounding to grids that a function finds: scales and zero points of blocks that are columns."""
+
+    def rounded(w: np.ndarray, axis: int, bits: int, _: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        scales, zeros = find(w if axis == 0 else w.T, bits)
+        q = w / np.expand_dims(scales, axis)
+        q = np.rint(q, out=q)
+        q += np.expand_dims(zeros, axis)
+        np.clip(q, 0, np.float32((1 << bits) - 1), out=q)
+        return q.astype(np.uint8), scales, zeros.astype(np.uint8)
+
+    return rounded
+
+
+def round_columns(weights: np.ndarray, bits: int, block: int, symmetric: bool, grid: Grid = nearest) -> Blocks:
+    """Round a matrix [K, N] in blocks along K; a last block that is not full is filled up with zeros."""
+    rows, columns = weights.shape
+    blocks = -(-rows // block)
+    result = _empty(columns, blocks, block, bits, symmetric)
+    width = max(1, _TILE // block)
+    for index in range(blocks):
+        piece = weights[index * block : (index + 1) * block]
+        if len(piece) < block:
+            piece = np.concatenate([piece, np.zeros((block - len(piece), columns), piece.dtype)])
+        for start in range(0, columns, width):
+            tile = np.s_[start : start + width]
+            q, scales, zeros = grid(piece[:, tile], 0, bits, symmetric)
+            result.scales[tile, index] = scales
+            if zeros is not None and result.zeros is not None:
+                result.zeros[tile, index] = zeros
+            words = _words(_pack(q, bits, 0))
+            result.packed.view(words.dtype)[tile, index] = words.T
+    return result
+
+
+def round_rows(weights: np.ndarray, bits: int, block: int, symmetric: bool, grid: Grid = nearest) -> Blocks:
+    """Round a matrix [N, K] in blocks along K."""
+    rows, columns = weights.shape
+    blocks = -(-columns // block)
+    result = _empty(rows, blocks, block, bits, symmetric)
+    height = max(1, _TILE // (blocks * block))
+    for start in range(0, rows, height):
+        tile = np.s_[start : start + height]
+        piece = weights[tile]
+        if columns % block:
+            piece = np.pad(piece, ((0, 0), (0, blocks * block - columns)))
+        piece = piece.reshape(len(piece) * blocks, block)
+        q, scales, zeros = grid(piece, 1, bits, symmetric)
+        result.scales[tile] = scales.reshape(-1, blocks)
+        if zeros is not None and result.zeros is not None:
+            result.zeros[tile] = zeros.reshape(-1, blocks)
+        result.packed[tile] = _pack(q, bits, 1).reshape(-1, blocks, block * bits // 8)
+    return result
+
+
+def _empty(outputs: int, blocks: int, block: int, bits: int, symmetric: bool) -> Blocks:
+    return Blocks(
+        np.empty((outputs, blocks, block * bits // 8), np.uint8),
+        np.empty((outputs, blocks), np.float32),
+        None if symmetric else np.empty((outputs, blocks), np.uint8),
+    )
 
 
 def _pack(q: np.ndarray, bits: int, axis: int) -> np.ndarray:

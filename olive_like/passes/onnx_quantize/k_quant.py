@@ -13,8 +13,9 @@ from olive_like.passes.onnx_quantize.settings import BlockSize, WeightOnlyConfig
 
 
 class OnnxKQuantQuantization(OnnxPass):
-    """Quantise MatMul weights with a search for each block's best scale, as llama.cpp's K-quants do."""
+    """Quantise weights of MatMul, Gemm and Gather with a search for each block's best scale, as llama.cpp does."""
 
+    version = 2
     effect = Effect.SHRINKS
     tools = ("numpy", "onnx-ir", "onnxruntime")
     seeded = False
@@ -23,6 +24,7 @@ class OnnxKQuantQuantization(OnnxPass):
     class Config(WeightOnlyConfig):
         bits: Literal[4, 8] = Field(4, description="Bits per weight.")
         block_size: BlockSize = Field(32, description="How many weights share a scale.")
+        embeddings: bool = Field(True, description="Quantise embeddings (Gather) as well as MatMul and Gemm.")
         customized_weight_config: dict[str, dict[str, Any]] | None = Field(
             None, description="Other `bits` and `block_size` for some nodes, by name."
         )

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+
+from olive_like.passes import _k_quant
 
 # Scales are stored as float16, so the grid is fitted with the rounded ones.
 _SMALLEST = 2.0**-24
@@ -131,22 +134,15 @@ def _error(
 
 
 def kquant(weight: torch.Tensor, spec: Spec) -> tuple[torch.Tensor, torch.Tensor]:
-    """Grids refitted by weighted least squares from twenty starts; large weights weigh more."""
-    importance = weight.square().mean(-1, keepdim=True).sqrt() + weight.abs()
-    best_scale, best_zero = minmax(weight, spec)
-    best = _error(weight, best_scale, best_zero, spec.top, importance, 2.0)
-    low, high = weight.amin(-1).clamp_(max=0), weight.amax(-1).clamp_(min=0)
-    for step in range(20):
-        factor = (spec.top - 1.0 + 0.1 * step) / spec.top
-        start, zero = from_range(low / factor, high / factor, spec)
-        level = (weight / start.unsqueeze(-1)).round_().add_(zero.unsqueeze(-1)).clamp_(0, spec.top)
-        scale, zero = _least_squares(weight, level, importance, zero, spec)
-        error = _error(weight, scale, zero, spec.top, importance, 2.0)
-        better = error < best
-        best = torch.where(better, error, best)
-        best_scale = torch.where(better, scale, best_scale)
-        best_zero = torch.where(better, zero, best_zero)
-    return best_scale, best_zero
+    """Grids fitted to groups of [..., group_size] by weighted least squares; large weights weigh more."""
+    columns = weight.reshape(-1, weight.shape[-1]).numpy().T
+    found = _k_quant.search(columns, spec.bits, lowest=1, symmetric=spec.sym, store=_stored_array)
+    scale, zero = (torch.from_numpy(part).view(weight.shape[:-1]) for part in found)
+    return scale, zero
+
+
+def _stored_array(scale: np.ndarray) -> np.ndarray:
+    return np.maximum(scale, _SMALLEST).astype(np.float16).astype(np.float32)
 
 
 def _least_squares(

@@ -26,7 +26,8 @@ class Rtn(WeightPass):
 class KQuant(WeightPass):
     """Search every group's scale and zero point for the least weighted error, as llama.cpp's k-quants do."""
 
-    version = 2
+    version = 3
+    tools = ("numpy", "torch", "transformers")
 
     class Config(EmbeddingConfig):
         group_size: int = Field(32, description="Weights of a row that share a scale; -1: the whole row.")
