@@ -128,6 +128,7 @@ def run(
     jobs: int | None = None,
     until: str | None = None,
     only: str | None = None,
+    again: Sequence[str] = (),
     output_dir: str | os.PathLike[str] | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     in_process: bool = False,
@@ -141,8 +142,9 @@ def run(
 ) -> RunResult:
     """Run a workflow: a file, a mapping, or a Workflow.
 
-    `jobs` passes run side by side; `until` and `only` name a pass to stop at, or to run alone; `retries` is
-    how often a pass whose worker was lost is tried again; `timeout` is in seconds per pass. `lock` writes a
+    `jobs` passes run side by side; `until` and `only` name a pass to stop at, or to run alone; `again` names
+    those to run whatever the cache has, whose results are replaced; `retries` is how often a pass whose worker was
+    lost is tried again; `timeout` is in seconds per pass. `lock` writes a
     lock file beside the workflow's file, `locked` holds the run to it. `on_event` gets every event of the run,
     possibly from another thread. `cancel.cancel()`, from any thread, ends the run.
     """
@@ -153,6 +155,7 @@ def run(
         jobs=jobs,
         until=until,
         only=only,
+        again=tuple(again),
         output_dir=Path(output_dir).absolute() if output_dir is not None else None,
         in_process=in_process,
         fail_fast=fail_fast,
@@ -165,6 +168,11 @@ def run(
     warnings: list[str] = []
     with _store(workflow, cache_dir, warnings.append) as store:
         if until is None and only is None and is_open(workflow):
+            if again:
+                raise WorkflowError(
+                    "a search has many results of one pass: which is to be made again cannot be said",
+                    "Leave out --again, or give the open settings values with --set.",
+                )
             from olive_like.engine.cancel import CancelHandle
             from olive_like.search.deliver import run_search
 
@@ -179,6 +187,7 @@ def plan(
     overrides: Sequence[str] = (),
     until: str | None = None,
     only: str | None = None,
+    again: Sequence[str] = (),
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> Plan:
     """What a run would do, and why."""
@@ -186,7 +195,7 @@ def plan(
 
     workflow = _read(source, overrides)
     with _store(workflow, cache_dir) as store:
-        return plan_workflow(workflow, store, until=until, only=only)
+        return plan_workflow(workflow, store, until=until, only=only, again=again)
 
 
 def check(

@@ -36,6 +36,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--until", metavar="PASS", help="leave out what this pass does not need")
     parser.add_argument("--only", metavar="PASS", help="run this pass alone; what it needs must be in the cache")
+    parser.add_argument(
+        "--again",
+        action="append",
+        default=[],
+        metavar="PASS",
+        help="run this pass even if the cache has its result, which is then replaced",
+    )
     parser.add_argument("--fail-fast", action="store_true", help="stop everything at the first failed pass")
     parser.add_argument("--retries", type=_count, default=0, metavar="N", help="tries again when a worker is lost")
     parser.add_argument("--timeout", type=_seconds, metavar="S", help="seconds that a pass may take")
@@ -92,6 +99,7 @@ def execute(args: argparse.Namespace) -> int:
         overrides=overrides,
         until=args.until,
         only=args.only,
+        again=args.again,
         output_dir=output,
         in_process=args.in_process,
         fail_fast=args.fail_fast,

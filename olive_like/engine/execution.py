@@ -135,12 +135,18 @@ class Execution:
                 )
             else:
                 state.key, state.document = state.plan.key, state.plan.document
+        if self.asked_for(state):
+            return False
         record = state.plan.record if state.plan.record is not None and not state.again else None
         record = record or self.store.peek(state.key)
         if record is None:
             return False
         self.hit(state, record)
         return True
+
+    def asked_for(self, state: NodeState) -> bool:
+        """Whether the node is to be made whatever the store has."""
+        return state.name in self.plan.planner.again
 
     def known(self, name: str) -> Artifact:
         """A settled node's result, or the input model: its digest is right, its files may be unverified."""

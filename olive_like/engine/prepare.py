@@ -38,6 +38,7 @@ class Request:
     jobs: int | None = None
     until: str | None = None
     only: str | None = None
+    again: tuple[str, ...] = ()
     output_dir: Path | None = None
     in_process: bool = False
     fail_fast: bool = False
@@ -65,7 +66,7 @@ def execute(
 ) -> Finished:
     """Plan and run a workflow, or a graph that was made of it; `watch` may stop single passes."""
     _check_request(workflow, request)
-    plan = plan_workflow(workflow, store, until=request.until, only=request.only, graph=graph)
+    plan = plan_workflow(workflow, store, until=request.until, only=request.only, again=request.again, graph=graph)
     lock = _read_lock(workflow, plan, part=request.part) if request.locked else None
     if plan.source is None and workflow.input_model is not None:
         plan = _with_model(workflow, store, request, graph)
@@ -138,7 +139,7 @@ def _with_model(workflow: Workflow, store: Store, request: Request, graph: Graph
     from olive_like.engine.download import download
 
     download(workflow)
-    plan = plan_workflow(workflow, store, until=request.until, only=request.only, graph=graph)
+    plan = plan_workflow(workflow, store, until=request.until, only=request.only, again=request.again, graph=graph)
     if plan.source is None:
         raise WorkflowError("the input model was downloaded, but is not to be found in the hub's cache")
     return plan

@@ -121,7 +121,12 @@ class Step:
             if manifest.kind == Metrics.kind:
                 state.metrics.update(execution.log.redactor.data(read_metrics(self._job.output)))
             state.artifact = execution.store.commit(
-                state.key, self._job.output, manifest, self._record(answer), closure(self._job.inputs)
+                state.key,
+                self._job.output,
+                manifest,
+                self._record(answer),
+                closure(self._job.inputs),
+                replace=execution.asked_for(state),
             )
         except OliveLikeError as error:
             return Failure(error.message, error.hint)

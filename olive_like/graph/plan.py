@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache, cached_property
@@ -92,10 +92,12 @@ class Planner:
         seed: int,
         traits: Mapping[str, Mapping[str, Any]],
         workflow: str,
+        again: Collection[str] = (),
     ) -> None:
         self.graph = graph
         self.store = store
         self.workflow = workflow
+        self.again = frozenset(again)  # to be made whatever the store has
         self._source = source
         self._seed = seed
         self._traits = traits
@@ -142,7 +144,7 @@ class Planner:
         )
         key = keys.key_of(document)
         awaited = [name for name in node.upstream if not self._known(name, planned, source)]
-        record = None if awaited else self.store.peek(key)
+        record = None if awaited or node.name in self.again else self.store.peek(key)
         if record is not None:
             return PlanNode(node, key, Status.HIT, (), document, record)
         status = Status.WAITS if awaited else Status.MISS
@@ -191,6 +193,8 @@ class Planner:
             Reason(Why.UPSTREAM, _place(node, name), None, name if name != SOURCE else "the download of the model")
             for name in awaited
         )
+        if node.name in self.again:
+            return (Reason(Why.ASKED), *waits)
         last = self.store.last_record(self.workflow, node.name)
         if last is None:
             return (*waits, Reason(Why.NEVER_RUN)) if not waits else (Reason(Why.NEVER_RUN), *waits)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,13 +33,24 @@ def graph_of(workflow: Workflow) -> Graph:
 
 
 def plan_workflow(
-    workflow: Workflow, store: Store, *, until: str | None = None, only: str | None = None, graph: Graph | None = None
+    workflow: Workflow,
+    store: Store,
+    *,
+    until: str | None = None,
+    only: str | None = None,
+    again: Collection[str] = (),
+    graph: Graph | None = None,
 ) -> Plan:
-    """Keys, statuses and reasons for a workflow, or for the part of it that is asked for."""
+    """Keys, statuses and reasons for a workflow, or for the part of it that is asked for.
+
+    `again` names what is to run whatever the store has.
+    """
     graph = graph or graph_of(workflow)
     target = only or until
     if target is not None:
         graph = part_of(graph, target)
+    for name in again:
+        _require(graph, name)
     source = source_of(workflow.input_model, workflow.base_dir)
     _refuse_missing_files(workflow, graph, source)
     planner = Planner(
@@ -49,6 +60,7 @@ def plan_workflow(
         seed=workflow.seed,
         traits={name: traits_of(workflow, name) for name in {node.system for node in graph.nodes.values()}},
         workflow=identity(workflow),
+        again=again,
     )
     plan = planner.plan()
     if only is not None:
@@ -99,12 +111,16 @@ def system_of(workflow: Workflow, name: str) -> tuple[Any, Any]:
 
 def part_of(graph: Graph, target: str) -> Graph:
     """What one node needs, that node included."""
-    if target not in graph.nodes:
-        raise WorkflowError(f"the workflow has no pass {target!r}", nearest_hint(target, graph.nodes))
+    _require(graph, target)
     wanted = {target, *graph.ancestors(target)}
     nodes = {name: node for name, node in graph.nodes.items() if name in wanted}
     outputs = {name: node for name, node in graph.outputs.items() if node == target} or {target: target}
     return replace(graph, nodes=nodes, dag=graph.dag.subgraph(wanted).copy(), outputs=outputs)
+
+
+def _require(graph: Graph, name: str) -> None:
+    if name not in graph.nodes:
+        raise WorkflowError(f"the workflow has no pass {name!r}", nearest_hint(name, graph.nodes))
 
 
 def _refuse_unmade(plan: Plan, only: str) -> None:

@@ -26,6 +26,7 @@ class Why(StrEnum):
     SCHEMA = "key_schema_changed"
     SECRET = "secret_changed"
     GONE = "result_gone"
+    ASKED = "asked_for"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Reason:
                 return f"{self.field} waits for {self.new}, which runs first"
             case Why.GONE:
                 return "its result was removed from the cache"
+            case Why.ASKED:
+                return "it was asked to be made again"
             case Why.SECRET:
                 return "a secret in its settings changed (what it was is not kept)"
             case _:

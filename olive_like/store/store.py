@@ -89,23 +89,29 @@ class Store:
             return prepare(self, key, family)
 
     def commit(
-        self, key: str, staging: Path, manifest: Manifest, record: Record, known: Iterable[Artifact] = ()
+        self,
+        key: str,
+        staging: Path,
+        manifest: Manifest,
+        record: Record,
+        known: Iterable[Artifact] = (),
+        replace: bool = False,
     ) -> Artifact:
         """Make a sealed staging folder the artifact of a key.
 
         The staging folder is gone afterwards, also where this fails. A key that has another artifact
-        already keeps it: the pass is not deterministic, which is said and recorded.
+        already keeps it, unless that one is to be replaced: the pass is not deterministic, which is said and recorded.
         """
         if self.over:
-            return self.over.commit(key, staging, manifest, record, known)
-        kept = self.publish(key, staging, manifest, record)
+            return self.over.commit(key, staging, manifest, record, known, replace)
+        kept = self.publish(key, staging, manifest, record, replace)
         return build(self, kept, in_hand(known))
 
-    def publish(self, key: str, staging: Path, manifest: Manifest, record: Record) -> Manifest:
+    def publish(self, key: str, staging: Path, manifest: Manifest, record: Record, replace: bool = False) -> Manifest:
         """`commit` for who does not need the artifact: says what the key has now."""
         if self.over:
-            return self.over.publish(key, staging, manifest, record)
-        return publish(self, key, staging, manifest, record)
+            return self.over.publish(key, staging, manifest, record, replace)
+        return publish(self, key, staging, manifest, record, replace)
 
     @contextmanager
     def lock(self, key: str, on_wait: Callable[[], None] | None = None) -> Iterator[None]:

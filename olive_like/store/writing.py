@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 _ATTEMPTS = 20  # each of them lost to another process
 
 
-def publish(store: Store, key: str, staging: Path, manifest: Manifest, record: Record) -> Manifest:
+def publish(
+    store: Store, key: str, staging: Path, manifest: Manifest, record: Record, replaces: bool = False
+) -> Manifest:
     """Put a sealed folder in its place and write the record; says what the key has now."""
     scratch = store.layout.scratch / key
     try:
         with storing(store.layout.object(manifest.digest), manifest.size):
             store.keep([manifest.digest, *manifest.refs.values()])
-            first = _first_result(store, key, manifest.digest)
+            first = _first_result(store, key, manifest.digest, replaces)
             if first is not None:
                 return first
             settled = _settle(store, staging, manifest)
@@ -42,19 +44,19 @@ def publish(store: Store, key: str, staging: Path, manifest: Manifest, record: R
             files.remove_tree(staging)
 
 
-def _first_result(store: Store, key: str, digest: str) -> Manifest | None:
-    """What the key has already, if that is another artifact and whole."""
+def _first_result(store: Store, key: str, digest: str, replaces: bool) -> Manifest | None:
+    """What the key has already and keeps, if that is another artifact and whole."""
     old = store.record(key)
     if old is None or old.digest == digest:
         return None
-    first = store.claim(old.digest)
+    first = None if replaces else store.claim(old.digest)
     if first is not None and check(store.layout.object(first.digest), first).damage:
         report_damage(store, first, f"{old.pass_name} {key[:12]}")
         first = None
     store.on_warning(
         f"{old.pass_name or 'the pass'} ({key[:12]}) is not deterministic: the same inputs and settings gave "
         f"{old.digest[:12]} before and {digest[:12]} now; "
-        + ("the first result is kept" if first else "the new result replaces the first, which is gone")
+        + ("the first result is kept" if first else "the new result replaces the first")
     )
     others = [*old.extra.get("other_digests", []), digest if first else old.digest]
     noted = replace(old, extra={**old.extra, "other_digests": others})

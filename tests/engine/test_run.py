@@ -46,6 +46,35 @@ def test_a_changed_setting_runs_what_stands_on_it(bench: Bench) -> None:
     assert statuses(changed) == {"a": "hit", "b": "ran", "c": "ran"}
 
 
+def test_what_is_asked_for_runs_again_and_replaces_what_was_there(bench: Bench) -> None:
+    passes = {
+        "dice": {"type": "Null", "nondeterministic": True},
+        "after": {"type": "Null"},
+        "beside": {"type": "Null", "input": "input_model"},
+    }
+    first = bench.run(passes)
+    again = bench.run(passes, again=["dice"])
+    assert statuses(again) == {"dice": "ran", "after": "ran", "beside": "hit"}
+    assert again.passes["dice"].digest != first.passes["dice"].digest
+    then = bench.run(passes)
+    assert statuses(then) == {"dice": "hit", "after": "hit", "beside": "hit"}
+    assert then.passes["dice"].digest == again.passes["dice"].digest
+
+
+@pytest.mark.parametrize("in_process", [False, True])
+def test_the_wave_of_what_is_asked_for_stops_where_the_same_bytes_come_out(bench: Bench, in_process: bool) -> None:
+    bench.run(CHAIN)
+    assert statuses(bench.run(CHAIN, again=["b"], in_process=in_process)) == {"a": "hit", "b": "ran", "c": "hit"}
+    with pytest.raises(WorkflowError, match="no pass 'B'"):
+        bench.run(CHAIN, again=["B"])
+
+
+def test_a_failed_attempt_at_what_is_asked_for_leaves_what_was_there(bench: Bench) -> None:
+    first = bench.run(CHAIN)
+    assert not bench.run(CHAIN, again=["c"], timeout=1e-3).ok
+    assert bench.run(CHAIN).passes["c"].digest == first.passes["c"].digest
+
+
 def test_a_setting_that_changes_no_result_runs_nothing(bench: Bench) -> None:
     bench.run(CHAIN)
     assert statuses(bench.run({**CHAIN, "b": {"type": "Null", "bytes": 10, "seconds": 9}}))["b"] == "hit"
