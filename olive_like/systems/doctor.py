@@ -20,7 +20,7 @@ _HUB = "https://huggingface.co"
 _LIBRARIES = (
     "torch", "transformers", "peft", "accelerate", "datasets", "onnx", "onnxruntime", "onnxruntime-gpu",
     "onnxruntime-genai", "onnxscript", "optimum", "optuna", "safetensors", "tokenizers", "numpy", "deepspeed",
-    "bitsandbytes", "trl", "ray", "flash-attn",
+    "bitsandbytes", "ray", "flash-attn",
 )  # fmt: skip
 
 
