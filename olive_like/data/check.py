@@ -13,7 +13,7 @@ from blake3 import blake3
 
 from olive_like.data.config import DataConfig
 from olive_like.data.errors import DataError
-from olive_like.data.examples import Chat, Example, Labelled, Pair, Preference, Question, Tagged
+from olive_like.data.examples import Chat, Example, Labelled, Message, Pair, Preference, Question, Tagged
 from olive_like.data.read import BadLine, Located, read
 from olive_like.data.shapes import Recognised, reader, recognise
 
@@ -67,7 +67,11 @@ def check(files: Mapping[str, Sequence[Path]], config: DataConfig) -> tuple[Repo
         report.rows[split] = len(located[split])
     every = [item.row for items in located.values() for item in items]
     if not every:
-        raise DataError("no row can be read", "; ".join(f"line {p.line}: {p.message}" for p in report.problems[:3]))
+        names = ", ".join(path.name for paths in files.values() for path in paths)
+        if not report.problems:
+            raise DataError(f"{names} has no rows", "A data file has at least one row.")
+        first = [f"line {p.line}: {p.message}" for p in report.problems[:3]]
+        raise DataError(f"no row of {names} can be read; {'; '.join(first)}")
     known = recognise(config, list(dict.fromkeys(name for row in every[:1000] for name in row)))
     report.shape, report.said = known.shape, known.said
     examples = {split: _examples(items, config, known, report) for split, items in located.items()}
@@ -100,6 +104,8 @@ def _empty(example: Example) -> str:
     """What of an example has nothing in it."""
     if isinstance(example, Chat) and not any(message["role"] == "assistant" for message in example.messages):
         return "no message of the assistant: there is nothing to learn"
+    if isinstance(example, Chat) and not all(_says(message) for message in example.messages[-1:]):
+        return "the text to learn is empty"
     if isinstance(example, Pair) and not example.completion.strip():
         return "the text to learn is empty"
     if isinstance(example, Labelled) and not all(text.strip() for text in example.texts):
@@ -108,9 +114,15 @@ def _empty(example: Example) -> str:
         return "there are no tokens"
     if isinstance(example, Question) and not example.question.strip():
         return "the question is empty"
+    if isinstance(example, Preference) and not (example.chosen and example.rejected):
+        return f"{'rejected' if example.chosen else 'chosen'} is empty"
     if isinstance(example, Preference) and example.chosen == example.rejected:
         return "chosen and rejected are the same"
     return ""
+
+
+def _says(message: Message) -> bool:
+    return bool(str(message["content"]).strip() or message.get("tool_calls"))
 
 
 def _repeats(located: Mapping[str, Sequence[Located]], report: Report) -> None:

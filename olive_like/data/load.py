@@ -9,7 +9,7 @@ from typing import Any
 
 from olive_like.data.config import DataConfig
 from olive_like.data.errors import DataError
-from olive_like.data.places import FORMATS, PICTURES, looks_local
+from olive_like.data.places import FORMATS, PICTURES, ending, looks_local
 from olive_like.data.read import Row, rows_of
 from olive_like.data.splits import hold_out, sample, take
 
@@ -83,7 +83,7 @@ def _folder(folder: Path, config: DataConfig, pictures: bool) -> dict[str, Seque
     if config.files is not None:
         return _files(config.files, folder, config.format)
     files = [file for some in _data_files(folder, config.format).values() for file in some]
-    words = config.format is None and all(FORMATS[file.suffix.lower()] == "text" for file in files)  # a licence, say
+    words = config.format is None and all(FORMATS[ending(file)] == "text" for file in files)  # a licence, say
     if (not files or (pictures and words)) and (found := _pictures(folder)):
         return {"train": found}
     return {
@@ -112,7 +112,7 @@ def _data_files(source: Path, said: str | None) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for file in sorted(p for p in source.rglob("*") if p.is_file()):
         hidden = any(part.startswith(".") for part in file.relative_to(source).parts)
-        if not hidden and file.name.lower() != "readme.md" and (said or file.suffix.lower() in FORMATS):
+        if not hidden and file.name.lower() != "readme.md" and (said or ending(file) in FORMATS):
             found.setdefault(_split_name(file, source), []).append(file)
     return found
 

@@ -25,6 +25,12 @@ _SHAREGPT = {
 }
 
 
+def conversation(turns: list[Any]) -> list[Message]:
+    """Messages of either form."""
+    first = turns[0] if turns else None
+    return from_sharegpt(turns) if isinstance(first, dict) and "from" in first else normal_messages(turns)
+
+
 def normal_messages(messages: list[Any]) -> list[Message]:
     """Messages as OpenAI writes them, checked."""
     found: list[Message] = []
@@ -40,11 +46,15 @@ def normal_messages(messages: list[Any]) -> list[Message]:
             raise DataError(f"message {number} has the unknown role {role!r}", f"Roles: {', '.join(ROLES)}.")
         if isinstance(content, list):
             content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+        if isinstance(content, dict):
+            raise DataError(f"message {number} ({role}) is a mapping, not text")
         calls = message.get("tool_calls") or ([message["function_call"]] if message.get("function_call") else [])
-        one: Message = {"role": role, "content": content if content is not None else ""}
+        if not isinstance(calls, list):
+            raise DataError(f"message {number}: `tool_calls` is a list of calls")
+        one: Message = {"role": role, "content": "" if content is None else str(content)}
         if calls:
             one["tool_calls"] = [_call(call, number) for call in calls]
-        if not calls and not str(one["content"]).strip():
+        if not calls and not one["content"].strip():
             raise DataError(f"message {number} ({role}) is empty")
         found.append(one)
     return found

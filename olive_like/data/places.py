@@ -57,7 +57,13 @@ def resolve_all(value: Any, base: Path | None) -> Any:
     return value
 
 
+def ending(path: Path) -> str:
+    """What the name ends in; of a packed file, what it ends in when it is unpacked."""
+    last = path.suffix.lower()
+    return Path(path.stem).suffix.lower() if last == ".gz" else last
+
+
 def looks_local(name: str) -> bool:
     """Whether a name can only be meant as a path."""
     path = Path(name)
-    return path.is_absolute() or name.startswith((".", "~")) or path.suffix.lower() in FORMATS or name.count("/") > 1
+    return path.is_absolute() or name.startswith((".", "~")) or ending(path) in FORMATS or name.count("/") > 1

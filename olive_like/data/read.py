@@ -3,42 +3,28 @@
 from __future__ import annotations
 
 import csv
-import json
+import gzip
 import sys
+import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
+from olive_like.data import json_rows
 from olive_like.data.errors import DataError
-from olive_like.data.places import FORMATS
+from olive_like.data.located import BadLine, Located, Row
+from olive_like.data.places import FORMATS, ending
 
-Row = dict[str, Any]
-_DECODER = json.JSONDecoder()
-
-
-class Located(NamedTuple):
-    """One row and where it is."""
-
-    row: Row
-    file: str
-    line: int
-
-
-class BadLine(NamedTuple):
-    """One line that is no row."""
-
-    file: str
-    line: int
-    problem: str
+__all__ = ["BadLine", "Located", "Row", "format_of", "read", "rows_of"]
 
 
 def format_of(file: Path, said: str | None = None) -> str:
     """What a file is, by its name."""
-    found = said or FORMATS.get(file.suffix.lower())
+    found = said or FORMATS.get(ending(file))
     if found is None:
         raise DataError(
             f"{file} is of no known format: {file.suffix or 'its name has no ending'}",
-            f"Known endings: {', '.join(FORMATS)}. Or say `format: json`.",
+            f"Known endings: {', '.join(FORMATS)}; of text also with .gz. Or say `format: json`.",
         )
     return found
 
@@ -57,8 +43,7 @@ def read(file: Path, said: str | None = None) -> Iterator[Located | BadLine]:
         return
     text = _text(file)
     if kind == "json":
-        array = text.lstrip().startswith("[")
-        yield from _array(text, file.name) if array else _lines(text, file.name)
+        yield from json_rows.rows(text, file.name)
     elif kind == "csv":
         yield from _csv(text, file)
     else:
@@ -78,9 +63,10 @@ def rows_of(file: Path, said: str | None = None) -> list[Row]:
     if bad:
         first = bad[0]
         more = f", and {len(bad) - 1} more such line{'s' if len(bad) > 2 else ''}" if len(bad) > 1 else ""
+        fine = f"The other {len(rows):,} rows are fine. " if rows else ""
         raise DataError(
             f"{file}:{first.line}: {first.problem}{more}",
-            f"The other {len(rows):,} rows are fine. `olive-like data check {file.name}` lists every problem.",
+            f"{fine}`olive-like data check {file.name}` lists every problem.",
         )
     if not rows:
         raise DataError(f"{file} has no rows", "A data file has at least one row.")
@@ -88,69 +74,33 @@ def rows_of(file: Path, said: str | None = None) -> list[Row]:
 
 
 def _text(file: Path) -> str:
+    content = file.read_bytes()
+    if file.suffix.lower() == ".gz":
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(f"{file} cannot be unpacked: {error}", "Pack it again, or name the file itself.") from None
     try:
-        return file.read_bytes().decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{file} is not UTF-8 at byte {error.start:,}", "Save it again as UTF-8.") from None
 
 
-def _row(value: Any, file: str, line: int) -> Located | BadLine:
-    if isinstance(value, dict):
-        return Located(value, file, line)
-    return BadLine(file, line, f"a row is a mapping of columns, this is {_kind(value)}")
-
-
-def _lines(text: str, file: str) -> Iterator[Located | BadLine]:
-    # Not splitlines(): JSON text may hold characters that this takes for the end of a line.
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            yield BadLine(file, number, f"bad JSON: {_short(error)}")
-        else:
-            yield _row(value, file, number)
-
-
-def _array(text: str, file: str) -> Iterator[Located | BadLine]:
-    """The elements of a JSON array one by one, so that each has its line."""
-    position, line, counted = text.index("[") + 1, 1, 0
-    while True:
-        while position < len(text) and text[position] in " \t\r\n,":
-            position += 1
-        line += text.count("\n", counted, position)
-        counted = position
-        if position >= len(text):
-            yield BadLine(file, line, "bad JSON: the array has no end")
-            return
-        if text[position] == "]":
-            return
-        try:
-            value, position = _DECODER.raw_decode(text, position)
-        except (ValueError, RecursionError) as error:
-            at = error.lineno if isinstance(error, json.JSONDecodeError) else line
-            yield BadLine(file, at, f"bad JSON: {_short(error)}; nothing after it can be read")
-            return
-        yield _row(value, file, line)
-
-
 def _csv(text: str, file: Path) -> Iterator[Located | BadLine]:
     csv.field_size_limit(sys.maxsize)
-    reader = csv.reader(text.splitlines(keepends=True), delimiter="\t" if file.suffix.lower() == ".tsv" else ",")
+    reader = csv.reader(text.splitlines(keepends=True), delimiter="\t" if ending(file) == ".tsv" else ",")
     header = next(reader, [])
+    twice = [name for name, count in Counter(header).items() if count > 1]
+    if twice:
+        raise DataError(f"{file} has two columns {twice[0]!r}", "Give one of them another name.")
+    end = reader.line_num
     for cells in reader:
+        start, end = end + 1, reader.line_num  # a quoted cell may go over several lines
         if not cells:
             continue
         if len(cells) != len(header):
-            yield BadLine(file.name, reader.line_num, f"{len(cells)} cells where the header has {len(header)}")
+            count = f"{len(cells)} cell{'s' if len(cells) > 1 else ''}"
+            open_quote = ", up to the end of the file: a quote is not closed" if "\n" in cells[-1] else ""
+            yield BadLine(file.name, start, f"{count} where the header has {len(header)}{open_quote}")
         else:
-            yield Located(dict(zip(header, cells, strict=True)), file.name, reader.line_num)
-
-
-def _short(error: Exception) -> str:
-    return error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-
-
-def _kind(value: Any) -> str:
-    return {list: "a list", str: "text", type(None): "null", bool: "true or false"}.get(type(value), "a number")
+            yield Located(dict(zip(header, cells, strict=True)), file.name, start)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from olive_like.data.config import DataConfig
 from olive_like.data.errors import DataError, missing_column
 from olive_like.data.examples import Chat, Example, Labelled, Pair, Preference, Question, Tagged
-from olive_like.data.messages import from_sharegpt, normal_messages, tool_list
+from olive_like.data.messages import conversation, normal_messages, tool_list
 from olive_like.data.read import Row
 
 # For each shape: what it needs -> the column names that mean it, most telling first.
@@ -187,10 +187,16 @@ def _turns(asked: str, answer: str, row: Row) -> list[dict[str, Any]]:
     system = [{"role": "system", "content": row["system"]}] if row.get("system") else []
     before = [
         {"role": role, "content": _string(text)}
-        for turn in row.get("history") or []
+        for turn in _pairs(row.get("history") or [])
         for role, text in zip(("user", "assistant"), turn, strict=False)
     ]
     return [*system, *before, {"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+
+
+def _pairs(history: Any) -> list[Any]:
+    if not isinstance(history, list) or not all(isinstance(turn, list) and len(turn) == 2 for turn in history):
+        raise DataError("`history` is a list of pairs: what was asked, and what was answered")
+    return history
 
 
 def _chat(row: Row, columns: dict[str, str], config: DataConfig) -> Example:
@@ -199,8 +205,7 @@ def _chat(row: Row, columns: dict[str, str], config: DataConfig) -> Example:
         messages = _json(messages, columns["messages"])
     if not isinstance(messages, list) or not messages:
         raise DataError(f"{columns['messages']!r} has no messages")
-    from_names = isinstance(messages[0], dict) and "from" in messages[0]
-    normal = from_sharegpt(messages) if from_names else normal_messages(messages)
+    normal = conversation(messages)
     if row.get("system") and normal[0]["role"] != "system":
         normal = [{"role": "system", "content": str(row["system"])}, *normal]
     return Chat(normal, tool_list(row.get(columns.get("tools", "tools"))))
@@ -209,8 +214,11 @@ def _chat(row: Row, columns: dict[str, str], config: DataConfig) -> Example:
 def _classification(row: Row, columns: dict[str, str], config: DataConfig) -> Example:
     texts = [row[columns["text"]]] + ([row[columns["text_pair"]]] if "text_pair" in columns else [])
     label = row[columns["label"]]
-    if label is None or label == "":
+    if label is None or label == "" or label != label:  # NaN
         raise DataError(f"the label in {columns['label']!r} is empty")
+    if isinstance(label, (list, dict)):
+        kind = "list" if isinstance(label, list) else "mapping"
+        raise DataError(f"the label in {columns['label']!r} is a {kind}; a label is a name or a number")
     return Labelled(tuple(_string(text) for text in texts), label)
 
 
@@ -221,7 +229,7 @@ def _tagged(row: Row, columns: dict[str, str], config: DataConfig) -> Example:
     if isinstance(tags, str):
         tags = tags.split()
     if not isinstance(words, list) or not isinstance(tags, list) or len(words) != len(tags):
-        raise DataError(f"{_count(words)} tokens and {_count(tags)} tags: there must be one tag for each token")
+        raise DataError(f"tokens: {_count(words)}, tags: {_count(tags)}; there must be one tag for each token")
     return Tagged([str(word) for word in words], tags)
 
 
@@ -231,7 +239,7 @@ def _preference(row: Row, columns: dict[str, str], config: DataConfig) -> Exampl
         (row[c] for c in (columns.get("prompt"), "prompt", "conversations", "question") if c in row), None
     )
     if isinstance(prompt, list):
-        prompt = from_sharegpt(prompt) if prompt and "from" in prompt[0] else normal_messages(prompt)
+        prompt = conversation(prompt)
     if isinstance(chosen, list) and isinstance(rejected, list):
         if prompt is None:
             same = 0
@@ -250,23 +258,32 @@ def _side(value: Any) -> Any:
     if isinstance(value, dict):
         value = [value]
     if isinstance(value, list):
-        return from_sharegpt(value) if value and "from" in value[0] else normal_messages(value)
+        return conversation(value)
     return _string(value)
 
 
 def _question(row: Row, columns: dict[str, str], config: DataConfig) -> Example:
     answers, context = row[columns["answers"]], _string(row[columns["context"]])
+    if isinstance(answers, list):
+        answers = answers[0] if answers else {}
     if isinstance(answers, dict):
-        texts, starts = answers.get("text") or [], answers.get("answer_start") or []
+        texts, starts = (_listed(answers.get(name)) for name in ("text", "answer_start"))
         if not texts:
             return Question(_string(row[columns["question"]]), context, -1, "")
-        answer, start = str(texts[0]), int(starts[0]) if starts else context.find(str(texts[0]))
+        answer = str(texts[0])
+        start = starts[0] if starts else context.find(answer)
+        if not isinstance(start, int):
+            raise DataError(f"`answer_start` is {start!r}, not the number of a character")
     else:
         answer = _string(answers)
         start = context.find(answer)
     if context[start : start + len(answer)] != answer:
         raise DataError(f"the answer {answer[:40]!r} is not in the context")
     return Question(_string(row[columns["question"]]), context, start, answer)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _json(text: str, column: str) -> Any:

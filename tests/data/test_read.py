@@ -77,7 +77,7 @@ def test_a_bad_element_of_an_array_has_its_line(tmp_path: Path) -> None:
         ("a.jsonl", "\n\n", "has no rows"),
         ("a.json", "[]", "has no rows"),
         ("a.csv", "a,b\n", "has no rows"),
-        ("a.csv", "a,b\n1\n", "1 cells where the header has 2"),
+        ("a.csv", "a,b\n1\n", "1 cell where the header has 2"),
         ("a.xyz", "x", "no known format"),
     ],
 )
@@ -147,3 +147,46 @@ def test_a_licence_among_pictures_is_no_data(tmp_path: Path) -> None:
         assert [row["label"] for row in found.train] == ["cat", "dog"]
     write(tmp_path / "rows.csv", "image,label\ncat/1.png,cat\n")
     assert len(load(text, pictures=True).train) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "problem"),
+    [
+        ('{"a": 1}\n{"a": 1, "a": 2}\n', 2, "the key 'a' stands there twice"),
+        ('[{"a": 1},\n {"b": {"a": 1, "a": 2}}]', 2, "the key 'a' stands there twice; nothing after it can be read"),
+        ('{"a": "\\ud83d\\ude00"}\n{"a": "x \\ud83d y"}\n', 2, r"\ud83d is half a character"),
+        ('{\n "data": [{"a": 1}]\n}\n', 1, "the rows may be what 'data' holds"),
+    ],
+)
+def test_json_that_would_lose_something(tmp_path: Path, text: str, line: int, problem: str) -> None:
+    bad = [item for item in read(write(tmp_path / "a.jsonl", text)) if isinstance(item, BadLine)]
+    assert [item.line for item in bad] == [line]
+    assert problem in bad[0].problem
+
+
+def test_objects_over_several_lines(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.json", "\n".join(json.dumps(row, indent=1) for row in ROWS))
+    found = list(read(file))
+    assert [(item.row, item.line) for item in found if not isinstance(item, BadLine)] == [(ROWS[0], 1), (ROWS[1], 5)]
+
+
+def test_packed_files(tmp_path: Path) -> None:
+    import gzip
+
+    packed = tmp_path / "train.jsonl.gz"
+    packed.write_bytes(gzip.compress(b'{"a": 1}\n{"a": 2}\n'))
+    (tmp_path / "test.csv.gz").write_bytes(gzip.compress(b"a\n3\n"))
+    assert rows_of(packed) == [{"a": 1}, {"a": 2}]
+    assert load(DataConfig(source=str(tmp_path), eval_split="test")).eval == [{"a": "3"}]
+    packed.write_bytes(packed.read_bytes()[:-9])
+    with pytest.raises(DataError, match="cannot be unpacked"):
+        rows_of(packed)
+
+
+def test_csv_that_would_lose_something(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="two columns 'a'"):
+        rows_of(write(tmp_path / "a.csv", "a,a,b\n1,2,3\n"))
+    bad = list(read(write(tmp_path / "b.csv", 'a,b\n1,"x\ny"\n1,2,3\n"z,1\n')))
+    assert [item.line for item in bad] == [2, 4, 5]
+    assert isinstance(bad[2], BadLine)
+    assert "a quote is not closed" in bad[2].problem

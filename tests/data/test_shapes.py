@@ -121,7 +121,7 @@ def test_classes_tags_questions_preferences() -> None:
     ("row", "message"),
     [
         ({"text": "a", "label": None}, "label in 'label' is empty"),
-        ({"tokens": ["a", "b"], "tags": ["O"]}, "2 tokens and 1 tags"),
+        ({"tokens": ["a", "b"], "tags": ["O"]}, "tokens: 2, tags: 1"),
         ({"question": "q", "context": "c", "answers": "zzz"}, "is not in the context"),
         ({"prompt": "a", "chosen": [ASSISTANT], "rejected": "c"}, "one of chosen and rejected"),
     ],
