@@ -16,7 +16,12 @@ def carry_out(workflow: dict[str, Any], args: argparse.Namespace, why: str | Non
     from olive_like.workflow.read import read
 
     read(workflow).require()
-    folder = Path(args.output_path)
+    output = args.output_path
+    if getattr(args, "test", False):
+        from olive_like.cli import trial
+
+        output = trial.folder(output)  # what is tried is not to pass for the result itself
+    folder = Path(output)
     if args.dry_run or args.save_config_file:
         text = as_yaml({**moved(workflow, Path.cwd(), folder.absolute()), "output_dir": "."})
         folder.mkdir(parents=True, exist_ok=True)
@@ -29,7 +34,7 @@ def carry_out(workflow: dict[str, Any], args: argparse.Namespace, why: str | Non
             return 0
     from olive_like.cli.run import run_and_show
 
-    return run_and_show(workflow, args, why=why, output_dir=args.output_path)
+    return run_and_show(workflow, args, why=why, output_dir=output)
 
 
 def as_yaml(workflow: dict[str, Any]) -> str:

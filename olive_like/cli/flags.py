@@ -71,8 +71,8 @@ def model(parser: argparse.ArgumentParser, *, adapter: bool = True, title: str =
         group,
         "--test",
         "--test-model",
-        help="put a tiny model of the same architecture, with random weights, in its place; "
-        "with `run` also made-up data, and this machine's processor",
+        help="put a tiny model of the same architecture, with random weights, in its place, "
+        "and results into DIR-test; with `run` also made-up data, and this machine's processor",
     )
     if adapter:
         group.add_argument("-a", "--adapter-path", metavar="DIR", help="a peft adapter over the model")

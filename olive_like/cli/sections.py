@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 from olive_like.cli.flags import listed, pairs, required
+from olive_like.data.places import FORMATS, ending
 from olive_like.errors import WorkflowError
 
-_DATA = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".arrow", ".txt")
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "gpu": "CUDAExecutionProvider",
@@ -45,7 +46,10 @@ def input_model(args: argparse.Namespace) -> dict[str, Any]:
     if args.test:
         from olive_like.cli import test_model
 
-        name = str(test_model.tiny(name, args.task, getattr(args, "cache_dir", None)))
+        print(f"test: a tiny model with random weights in place of {name}", file=sys.stderr)
+        if adapter:
+            print(f"test: the adapter {adapter} is left out, as it does not fit a tiny model", file=sys.stderr)
+        name, adapter = str(test_model.tiny(name, args.task, getattr(args, "cache_dir", None))), None
     if name.endswith(".onnx") or is_onnx_folder(Path(name)):
         return {"type": "OnnxModel", "model_path": name}
     return _given(
@@ -117,7 +121,7 @@ def data_config(args: argparse.Namespace, **more: Any) -> dict[str, Any] | None:
 
 def must_be_there(data: str) -> None:
     """Refuse what has the name of a data file and is none."""
-    if data.endswith(_DATA) and not Path(data).expanduser().exists():
+    if ending(Path(data)) in FORMATS and not Path(data).expanduser().exists():
         raise WorkflowError(f"there is no data file {data}", "Name a local file or folder, or a hub name.")
 
 

@@ -193,3 +193,16 @@ def test_a_large_workflow_runs_in_seconds(large: Path, capsys: pytest.CaptureFix
     assert "test: a tiny model with random weights in place of org/bert-large" in out.err
     assert named.with_name("mine-test").is_dir()
     assert not named.exists()
+
+
+def test_a_trial_of_a_command_does_not_pass_for_its_result(large: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = large.parent / "tuned"
+    flags = ["-m", "org/bert-large", "-a", "my-adapter", "-d", str(large.parent / "rows.jsonl"), "-o", str(out)]
+    cache = ["--cache-dir", str(large.parent / "cache")]
+    assert dispatch("finetune", [*flags, *cache, "--test", "--dry-run"]) == 0
+    said = capsys.readouterr()
+    assert "a tiny model with random weights in place of org/bert-large" in said.err
+    assert "the adapter my-adapter is left out" in said.err
+    assert "adapter_path" not in said.out
+    assert (out.with_name("tuned-test") / "workflow.yaml").is_file()
+    assert not out.exists()
