@@ -17,6 +17,7 @@ from olive_like.workflow.check_passes import data_fields
 if TYPE_CHECKING:
     from olive_like.data.config import DataConfig
     from olive_like.metrics.config import Evaluator
+    from olive_like.workflow.entries import PassEntry
     from olive_like.workflow.problems import Problems
     from olive_like.workflow.schema import Workflow
 
@@ -61,6 +62,8 @@ class _Builder:
             inputs = written.inputs if written.inputs is not None else (above,) if above else ()
             self._check_inputs(name, inputs)
             config, data = self._with_data(name, written.cls, written.config, inputs)
+            if written.cls.produces is Metrics:
+                config = self._with_evaluator(written, config)
             self.nodes[name] = Node(
                 name=name,
                 cls=written.cls,
@@ -172,6 +175,18 @@ class _Builder:
             wanted = written.evaluator is not None or (self.workflow.evaluator and name in outputs.values())
             if wanted and self.nodes[name].cls.produces is not Metrics:
                 yield name
+
+    def _with_evaluator(self, written: PassEntry, config: PassConfig) -> PassConfig:
+        """The config of a pass that measures: its evaluator, or the workflow's, may be named as any pass's may."""
+        own = getattr(config, "evaluator", None)
+        if own is None:
+            return config
+        chosen = own if own.metrics else self._known_evaluator(written.evaluator or self.workflow.evaluator)
+        if chosen is None or not chosen.metrics:
+            message = f"{written.name} measures nothing: it has no evaluator with metrics"
+            self.problems.add("OL508", message, written.loc, key=True)
+            return config
+        return config.model_copy(update={"evaluator": self._with_named_data(chosen)})
 
     def _add_measuring(self, name: str) -> bool:
         """Add the node that measures a result; there is none where its evaluator was found wrong before."""

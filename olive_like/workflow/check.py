@@ -272,7 +272,13 @@ class Sections:
         entry = self.mapping(value, loc)
         if entry is None or not self._known_metrics(entry, loc):
             return None
-        return self.build(Evaluator, entry, loc)
+        found = self.build(Evaluator, entry, loc)
+        named = [
+            self.refer("data_configs", metric.data_config, (*loc, "metrics", index, "data_config"))
+            for index, metric in enumerate(found.metrics if found is not None else ())
+            if isinstance(metric.data_config, str)
+        ]
+        return found if all(named) else None
 
     def _known_metrics(self, entry: dict[str, Any], loc: Loc) -> bool:
         """Whether all metrics, and their values, are among those that there are."""
@@ -368,12 +374,6 @@ class Sections:
             self.refer("systems", self.values["system"], ("system",))
         if self.values.get("evaluator") and not self.refer("evaluators", self.values["evaluator"], ("evaluator",)):
             del self.values["evaluator"]
-        for name, evaluator in self.values["evaluators"].items():
-            for index, metric in enumerate(evaluator.metrics if evaluator else ()):
-                loc: Loc = ("evaluators", name, "metrics", index, "data_config")
-                named = metric.data_config
-                if isinstance(named, str) and not self.refer("data_configs", named, loc):
-                    self.values["evaluators"][name] = None
 
 
 def _space_on(settings: Any, path: Loc) -> Loc | None:

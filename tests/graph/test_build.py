@@ -1,7 +1,13 @@
 """From passes to a graph, and what keeps them from being one."""
 
+from pathlib import Path
+
+import pytest
+
 from olive_like.api import check
 from olive_like.graph.model import Role
+from olive_like.graph.planning import graph_of
+from olive_like.workflow.read import read
 
 CHAIN = """
 input_model: {type: Null}
@@ -124,3 +130,45 @@ def test_a_workflow_that_does_nothing_is_told() -> None:
     found = check({"input_model": {"type": "Null"}, "passes": {}}).diagnostics
     assert [(d.code, d.severity) for d in found] == [("OL210", "warning")]
     assert not check({"input_model": {"type": "Null"}, "passes": {}, "outputs": ["input_model"]}).diagnostics
+
+
+MEASURED = """
+input_model: {type: OnnxModel, model_path: model.onnx}
+data_configs: [{name: rows, source: rows.jsonl}]
+evaluators:
+  sizes: {metrics: [size_on_disk]}
+  words: {metrics: [perplexity], data_config: rows}
+passes:
+  ev: {type: Evaluate, EVALUATOR}
+"""
+
+
+@pytest.mark.parametrize(
+    ("evaluator", "measured", "data"),
+    [
+        ("evaluator: sizes", "size_on_disk", None),
+        ("evaluator: {metrics: [size_on_disk]}", "size_on_disk", None),
+        ("evaluator: words", "perplexity", "rows"),
+        ("evaluator: {metrics: [{name: m, type: accuracy, data_config: rows}]}", "m", "rows"),
+        ("config: {evaluator: {metrics: [perplexity], data_config: rows}}", "perplexity", "rows"),
+    ],
+)
+def test_a_written_measurement_has_its_evaluator(tmp_path, evaluator, measured, data):
+    (tmp_path / "rows.jsonl").write_text('{"text": "a"}\n')
+    (tmp_path / "model.onnx").write_bytes(b"not looked into")
+    (tmp_path / "flow.yaml").write_text(MEASURED.replace("EVALUATOR", evaluator))
+    (metric,) = graph_of(read(tmp_path / "flow.yaml").require()).nodes["ev"].config.evaluator.metrics
+    assert metric.name == measured
+    assert (Path(metric.data_config.source).stem if metric.data_config else None) == data
+
+
+def test_a_measurement_of_nothing_is_refused(problems_of):
+    (problem,) = problems_of("input_model: {type: Null}\npasses:\n  ev: {type: Evaluate}\n")
+    assert problem.code == "OL508"
+    assert problem.line == 3
+
+
+def test_data_of_an_evaluator_written_in_place_must_be_there(problems_of):
+    problems = problems_of(MEASURED.replace("EVALUATOR", "evaluator: {metrics: [perplexity], data_config: row}"))
+    (problem,) = [p for p in problems if p.code == "OL110"]
+    assert "rows" in problem.hint

@@ -48,4 +48,10 @@ CODES: dict[str, Code] = {
         "Write one value, or leave a setting of a pass open: `data_config: {choice: [small, large]}` chooses a "
         "whole data set.",
     ),
+    "OL508": Code(
+        "a measurement of nothing",
+        "A pass of type `Evaluate` has no evaluator, or one without metrics.",
+        "passes:\n  quality: {type: Evaluate}   # and no `evaluator`, here or for the whole workflow",
+        "Give it an `evaluator`: the name of one, or `{metrics: [perplexity], data_config: NAME}`.",
+    ),
 }
