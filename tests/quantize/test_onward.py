@@ -109,3 +109,12 @@ def test_mixed_bits_then_head_and_embedding(tmp_path):
     kinds = _quantised_nodes(built)
     assert {bits for op, bits, _ in kinds.values() if op == "MatMulNBits"} == {4, 8}
     _same_numbers(built, model)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_vocabulary_of_an_odd_length(tied, tmp_path):
+    dense = ["/lm_head/MatMul", "/model/embed_tokens/Gather"]
+    source = tiny_llama(tmp_path / "model", tie_word_embeddings=tied, vocab_size=413, **SIZES)
+    model, _ = run("Rtn", source, tmp_path / "run", bits=8, group_size=32, lm_head=True, embeds=tied)
+    built = _build(model, tmp_path / "built", int4_nodes_to_exclude=dense)
+    _same_numbers(built, model)

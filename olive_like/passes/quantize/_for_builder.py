@@ -1,7 +1,8 @@
 """A quantised folder as onnxruntime-genai's builder reads it: the same numbers, laid out for its loader.
 
-The builder takes GPTQ layers of 2, 4 and 8 bits whose groups divide their inputs and are powers of two, from 16 on.
-Other groups are written as several smaller ones with the same scale: the weights stay what they are.
+The builder takes GPTQ layers of 2, 4 and 8 bits whose groups divide their inputs and are powers of two, from 16 on,
+and whose outputs fill whole words. Other groups are written as several smaller ones with the same scale, a head of
+another length is widened: the weights stay what they are.
 """
 
 from __future__ import annotations
@@ -37,29 +38,34 @@ def for_builder(source: Path, target: Path, note: Callable[[str], None]) -> tupl
     embedding = (settings.get("meta") or {}).get("embedding")
     shared = bool(embedding) and f"{embedding}.qweight" not in skeleton.checkpoint
     regrouped = {layer: size for layer in layers if (size := _builder_group(skeleton.checkpoint, layer, settings))}
-    if not regrouped and not embedding:
+    widened = _partial_words(skeleton, layers, settings)
+    if not regrouped and not embedding and not widened:
         return source, options
     target.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, torch.Tensor] = {}
     for name in skeleton.checkpoint.entries:
         layer = name.rpartition(".")[0]
-        if layer == embedding:
+        if layer in (embedding, widened):
             continue
         if layer not in regrouped:
             tensors[name] = skeleton.checkpoint.read(name)
         elif name.endswith(".qweight"):
             tensors |= _regroup(skeleton.checkpoint, layer, regrouped[layer])
     changes: dict[str, Any] = {"quantization_config": _dynamic(settings, regrouped)}
+    dtype = getattr(torch, str(skeleton.config.dtype).removeprefix("torch."), torch.float32)
     if embedding:
         # The builder's gather of quantised rows wants scales in another shape than its loader makes of these.
         stored = skeleton.head if shared else embedding
-        dtype = getattr(torch, str(skeleton.config.dtype).removeprefix("torch."), torch.float32)
         tensors[f"{embedding}.weight"] = read_layer(skeleton.checkpoint, str(stored), settings).to(dtype)
+        note("the builder reads no quantised embedding: it is built from the same values, widened")
+    if widened:
+        changes["quantization_config"]["lm_head"] = False
+        note(f"{widened} is built from the same values, widened: the builder takes whole words of zero points only")
+    if widened and not shared:
+        tensors[f"{widened}.weight"] = read_layer(skeleton.checkpoint, widened, settings).to(dtype)
+    if embedding and not (widened and shared):
         changes["tie_word_embeddings"] = False
-        note(
-            "the builder reads no quantised embedding: it is built from the same values, widened; "
-            "GraphSurgeries with TieWordEmbeddings joins it with the head again"
-        )
+        note("GraphSurgeries with TieWordEmbeddings joins the embedding with the head again")
     save(target / "model.safetensors", tensors)
     write_config(target, source, changes)
     copy_side_files(source, target)
@@ -73,6 +79,20 @@ def _check_whole(skeleton: Skeleton) -> None:
             f"the builder cannot mix quantised blocks with dense layers such as {left[0].module}",
             "Give the layer 8 bits by an override instead of leaving it out.",
         )
+
+
+def _partial_words(skeleton: Skeleton, layers: list[str], settings: dict[str, Any]) -> str | None:
+    """The head, if zero points of its outputs leave a word of 32 bits partly empty."""
+    found = None
+    for layer in layers:
+        outputs, per_word = skeleton.checkpoint.entries[f"{layer}.scales"].shape[1], 32 // layer_bits(settings, layer)
+        if outputs % per_word and layer != skeleton.head:
+            raise PassError(
+                f"{layer} has {outputs} outputs, no multiple of {per_word}, which the builder cannot hold",
+                "Leave its block dense, or export the unquantised model and quantise the ONNX graph.",
+            )
+        found = layer if outputs % per_word else found
+    return found
 
 
 def _differ_in_attention(layers: list[str], settings: dict[str, Any]) -> bool:
