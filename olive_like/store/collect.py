@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _DAY = 86400.0
 _SCRATCH_DAYS = 30  # checkpoints of passes that nobody took up again
 _QUARANTINE_DAYS = 7
+_RUN_DAYS = 90  # what runs said: events, logs, reports
 _RECORD_DAYS = 180  # records without an artifact, of use to `explain` only
 _MEMO_DAYS = 90
 _BATCH = 64
@@ -194,6 +195,8 @@ def _leftovers(store: Store, older_than: float | None, now: float) -> Iterable[P
             age = now - _last_change(path)
             if age > (days * _DAY if older_than is None else older_than) and _is_idle(store, path.name):
                 yield path
+    silent = _RUN_DAYS * _DAY if older_than is None else max(older_than, _DAY)  # a live run says something every day
+    yield from (path for path in _children(layout.runs) if now - _last_change(path) > silent)
     for shard in _children(layout.objects):
         for path in _children(shard):
             if path.name.startswith(".") and now - _last_change(path) > _DAY:

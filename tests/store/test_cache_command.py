@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -153,6 +154,21 @@ def test_gc_keeps_fresh_scratch_and_removes_the_forgotten(tmp_path: Path) -> Non
             assert cache.gc(older_than=0).leftovers == []
         assert cache.gc(older_than=0).leftovers == [scratch]
         assert not scratch.exists()
+
+
+def test_gc_takes_what_old_runs_said(tmp_path: Path) -> None:
+    day = 86400.0
+    with Store(tmp_path / "cache") as cache:
+        for name, days in (("new", 0), ("week", 7), ("year", 365)):
+            folder = cache.layout.runs / name
+            folder.mkdir(parents=True)
+            then = time.time() - days * day
+            for path in (folder / "events.jsonl", folder):
+                path.touch()
+                os.utime(path, (then, then))
+        assert [path.name for path in cache.gc().leftovers] == ["year"]
+        assert [path.name for path in cache.gc(older_than=0).leftovers] == ["week"]  # `new` may be running
+        assert [path.name for path in cache.layout.runs.iterdir()] == ["new"]
 
 
 def test_export_and_import(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
