@@ -3,8 +3,9 @@
     python benchmarks/decode_speed.py MODEL [--precision fp32 int4] [--prompt 256] [--tokens 48] [--rounds 5]
 
 MODEL is a folder of a Hugging Face language model. The optimised graph is what the passes make that `olive-like
-optimize` chooses. All graphs are run by the same loop on the same onnxruntime, turn by turn, the cache handed from
-step to step without a copy; printed are medians. Run it alone on the machine.
+optimize` chooses; with PruneLmHead it gives logits of the last position alone, as does the builder's with its
+prune_lm_head. All graphs are run by the same loop on the same onnxruntime, turn by turn, the cache handed from step to
+step without a copy; what is timed is the runtime, printed are medians. Run it alone on the machine.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from olive_like.passes.base import Context  # noqa: E402
 from olive_like.search.rules import Wish, choose  # noqa: E402
 
 EXPORT, OURS, BUILDER = "export", "optimised", "ModelBuilder"
+PLAIN, LAST = ", rounded plainly", ", last position"
 
 
 def main() -> None:
@@ -50,21 +52,28 @@ def main() -> None:
 
 
 def _models(source: Path, precision: str, work: Path, threads: int) -> dict[str, Path]:
-    """The three graphs; the plain export is float32, whatever the precision."""
+    """All graphs; the plain export is float32, whatever the precision."""
     model = HfModel(source, {"task": "text-generation"})
-    wish = Wish("language", precision=precision)
-    ours = list(choose(wish).passes.values())
-    builder = list(choose(Wish("language", precision=precision, exporter="model_builder")).passes.values())
+    ours = _passes(Wish("language", precision=precision))
+    builder = _passes(Wish("language", precision=precision, exporter="model_builder"))
+    pruned = [{**builder[0], "extra_options": {"prune_lm_head": True}}, *builder[1:]]
     export = _built(model, ours[:1], work / EXPORT, threads)
-    made = {
-        EXPORT: export.path,
-        OURS: _built(export, ours[1:], work / f"{OURS}-{precision}", threads).path,
-        BUILDER: _built(model, builder, work / f"{BUILDER}-{precision}", threads).path,
-    }
+    made = {EXPORT: export, OURS: _built(export, ours[1:], work / f"{OURS}-{precision}", threads)}
+    best = OURS
     if precision == "int4":  # the builder rounds plainly, which is quicker to compute with than what keeps more
-        plain = {"type": "OnnxBlockWiseRtnQuantization", "bits": 4, "block_size": 32}
-        made["optimised, rounded plainly"] = _built(export, [ours[1], plain], work / "plain-int4", threads).path
-    return made
+        best, plain = OURS + PLAIN, {"type": "OnnxBlockWiseRtnQuantization", "bits": 4, "block_size": 32}
+        made[best] = _built(export, [ours[1], plain], work / "plain-int4", threads)
+    made[BUILDER] = _built(model, builder, work / f"{BUILDER}-{precision}", threads)
+    made[best + LAST] = _built(made[best], [_PRUNE], work / f"{OURS}-{precision}-last", threads)
+    made[BUILDER + LAST] = _built(model, pruned, work / f"{BUILDER}-{precision}-last", threads)
+    return {name: artifact.path for name, artifact in made.items()}
+
+
+_PRUNE: dict[str, Any] = {"type": "GraphSurgeries", "surgeries": [{"surgeon": "PruneLmHead"}]}
+
+
+def _passes(wish: Wish) -> list[dict[str, Any]]:
+    return list(choose(wish).passes.values())
 
 
 def _built(model: Artifact, passes: Sequence[dict[str, Any]], folder: Path, threads: int) -> Artifact:
@@ -95,6 +104,7 @@ class Loop:
         self._outputs = [value.name for value in self._session.get_outputs()]
         self._cache: dict[str, ort.OrtValue] = {}
         self._seen = 0
+        self.seconds = 0.0  # that the last step took
 
     def start(self) -> None:
         """Forget everything."""
@@ -114,7 +124,10 @@ class Loop:
             "position_ids": np.arange(self._seen, end, dtype=np.int64)[None],
         }
         feeds = {k: ort.OrtValue.ortvalue_from_numpy(v) for k, v in given.items() if k in self._inputs}
-        results = self._session.run_with_ort_values(self._outputs, feeds | self._cache)
+        feeds |= self._cache
+        start = time.perf_counter()
+        results = self._session.run_with_ort_values(self._outputs, feeds)
+        self.seconds = time.perf_counter() - start
         made = dict(zip(self._outputs, results, strict=True))
         self._cache = {name: made[name.replace("past_key_values", "present")] for name in self._cache}
         self._seen = end
@@ -140,23 +153,22 @@ def _report(precision: str, folders: dict[str, Path], args: argparse.Namespace) 
     for turn in range(args.rounds + 1):  # the first warms up
         for name, loop in loops.items():
             loop.start()
-            start = time.perf_counter()
             tokens = [loop.step(prompt)]
             if turn:
-                prefill[name].append(time.perf_counter() - start)
+                prefill[name].append(loop.seconds)
             for _ in range(args.tokens):
-                start = time.perf_counter()
                 tokens.append(loop.step(tokens[-1:]))
                 if turn:
-                    decode[name].append(time.perf_counter() - start)
+                    decode[name].append(loop.seconds)
             said[name] = tokens
     print(f"\n{precision}, {args.threads} threads, a prompt of {args.prompt} tokens, {args.tokens} decoded")
     print("| graph | nodes | MB | prefill, tokens/s | x export | x builder | decode, ms/token | x export | x builder "
           "| tokens as export's |\n|---|---|---|---|---|---|---|---|---|---|")  # fmt: skip
     for name, folder in folders.items():
         pre, dec = median(prefill[name]), median(decode[name])
+        builder = BUILDER + LAST if name.endswith(LAST) else BUILDER  # like with like
         shares = [median(figures[other]) / own for figures, own in ((prefill, pre), (decode, dec))
-                  for other in (EXPORT, BUILDER)]  # fmt: skip
+                  for other in (EXPORT, builder)]  # fmt: skip
         same = sum(a == b for a, b in zip(said[name], said[EXPORT], strict=True))
         size = sum(file.stat().st_size for file in folder.glob("model.onnx*")) / 1e6
         print(f"| {name} | {_nodes(folder)} | {size:.0f} | {args.prompt / pre:.0f} | {shares[0]:.2f} | {shares[1]:.2f} "

@@ -252,6 +252,12 @@ def known_axes(model: OnnxModel) -> dict[str, int]:
     return {"kv_cache_dim": size} if size else {}
 
 
+def gives_last_only(io: Mapping[str, Any]) -> bool:
+    """Whether a graph that reads any number of tokens gives logits of the last one alone."""
+    shapes = [value["shape"] for value in io["outputs"] if value["name"] == "logits"]
+    return bool(shapes and shapes[0]) and len(shapes[0]) == 3 and shapes[0][1] == 1
+
+
 def cache_inputs(present: Arrays) -> Arrays:
     """What the outputs of one step are called as inputs of the next."""
     return {past_name(name): value for name, value in present.items() if past_name(name) != name}

@@ -96,6 +96,22 @@ def test_generated_texts_agree_and_equal_the_libraries(llama, onnx_llama, tmp_pa
     assert measure(llama, evaluator, tmp_path, "torch") == measure(onnx_llama, evaluator, tmp_path, "onnx")
 
 
+def test_a_graph_with_logits_of_the_last_position_writes_the_same_but_has_no_perplexity(onnx_llama, tmp_path):
+    from olive_like.passes.onnx_graph.surgeries import GraphSurgeries
+
+    folder = tmp_path / "pruned"
+    folder.mkdir()
+    settings = GraphSurgeries.Config(surgeries=[{"surgeon": "PruneLmHead"}])
+    pruned = GraphSurgeries().apply([onnx_llama], settings, Context(folder, tmp_path / "scratch"))
+    data = DataConfig(rows=[{"prompt": "the quick brown", "completion": " fox jumps over"}])
+    sub = {"name": "bleu", "metric_config": {"max_new_tokens": 8}}
+    written = {"metrics": [{"name": "text", "type": "accuracy", "sub_types": [sub]}], "data_config": data}
+    assert measure(pruned, written, tmp_path, "new") == measure(onnx_llama, written, tmp_path, "old")
+    texts = DataConfig(rows=[{"text": text} for text in TEXTS])
+    with pytest.raises(PassError, match="this metric needs all of them"):
+        measure(pruned, {"metrics": ["perplexity"], "data_config": texts}, tmp_path)
+
+
 def test_text_scores_equal_the_libraries():
     import sacrebleu
     from rouge_score.rouge_scorer import RougeScorer

@@ -83,6 +83,9 @@ def test_a_graph_like_the_builders(llama: OnnxModel) -> None:
     first, last = (index for index, kind in enumerate(kinds) if kind == "GroupQueryAttention")
     assert not {"Transpose", "Reshape", "Expand", "Concat"} & set(kinds[first + 1 : last])
     assert not {"LessOrEqual", "And", "GatherND"} & set(kinds)
+    sums = [list(node.output) for node in nodes if node.op_type == "SkipSimplifiedLayerNormalization"]
+    assert all(outputs[1:3] == ["", ""] for outputs in sums[:-1])  # no mean, no deviation
+    assert len(sums[-1]) == 1
     assert after.attributes["io"] == llama.attributes["io"]
 
 
@@ -107,6 +110,17 @@ def test_attention_counts_positions(llama: OnnxModel) -> None:
     kinds = ops(quantised)
     assert kinds["MatMulNBits"] == 5 * LAYERS + 1  # qkv, output, gate, up, down; the head
     assert not kinds["MatMul"]
+
+
+def test_a_head_for_the_last_position_alone(llama: OnnxModel) -> None:
+    from olive_like.passes._onnx_runtime import Decoder
+
+    fused = run_pass("OnnxScriptFusion", llama, positions="counted", verify="off")
+    after = run_pass("GraphSurgeries", fused, surgeries=[{"surgeon": "PruneLmHead"}], verify="fail")
+    for case in ((1, 0, 8, 0), (3, 7, 1, 3), (1, 7, 5, 2)):
+        np.testing.assert_allclose(logits(after, *case), logits(fused, *case)[:, -1:], atol=1e-5)
+    prompt = [5, 17, 230, 41]
+    assert Decoder(after).generate(prompt, 12) == Decoder(fused).generate(prompt, 12)
 
 
 def test_products_that_are_one_already(tmp_path: Path) -> None:

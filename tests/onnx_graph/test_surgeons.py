@@ -358,6 +358,32 @@ def test_tied_embeddings(tmp_path: Path) -> None:
     assert "did not change" in events.texts("warning")
 
 
+def test_logits_of_the_last_position(tmp_path: Path) -> None:
+    """With what stands between the product and the logits; values that are read elsewhere too stay whole."""
+    nodes = [
+        node("MatMul", ["x", "w"], ["h"], "lm_head/MatMul"),
+        node("Add", ["b", "h"], ["c"], "lm_head/Add"),
+        node("Tanh", ["c"], ["d"], "cap"),
+        node("Mul", ["d", "s"], ["logits"], "scale"),
+    ]
+    weights = {"w": random(64, 128, seed=1), "b": random(128), "s": np.float32(30)}
+    x, logits = (FLOAT, ["batch", "sequence", 64]), (FLOAT, ["batch", "sequence", 128])
+    model = save(tmp_path / "in", graph(nodes, weights, {"x": x}, {"logits": logits}))
+    quantised = run_pass("OnnxBlockWiseRtnQuantization", model, block_size=32)
+    feed = random(2, 5, 64, seed=3)
+    for before in (model, quantised):
+        after = run_pass("GraphSurgeries", before, surgeries=[{"surgeon": "PruneLmHead"}], verify="fail")
+        assert after.attributes["io"]["outputs"][0]["shape"] == ["batch", 1, 128]
+        (whole,), (last,) = session_outputs(before, x=feed), session_outputs(after, x=feed)
+        np.testing.assert_allclose(last, whole[:, -1:], rtol=1e-5, atol=1e-5)
+        again = Events()
+        operate(after, "PruneLmHead", again)
+        assert "did not change" in again.texts("warning")
+    seen, events = save(tmp_path / "seen", graph(nodes, weights, {"x": x}, {"logits": logits, "d": logits})), Events()
+    operate(seen, "PruneLmHead", events)
+    assert "did not change" in events.texts("warning")
+
+
 def test_embedding_in_8_bits_shared(tmp_path: Path) -> None:
     model = tied(tmp_path / "in")
     quantized = run_pass("OnnxBlockWiseRtnQuantization", model, block_size=32, embeddings=False)

@@ -11,7 +11,7 @@ from olive_like.errors import PassError
 from olive_like.passes.base import Context
 from olive_like.passes.measure._examples import Batch, Examples, Texts
 from olive_like.passes.measure._ratio import ratio
-from olive_like.passes.measure._runtimes import Runtime, logits_of
+from olive_like.passes.measure._runtimes import Runtime, logits_of_tokens
 
 
 def measure(
@@ -22,7 +22,8 @@ def measure(
     divergence: list[tuple[float, float]] = []
     done = 0
     for batch in examples.batches():
-        ours, theirs = logits_of(runtime.answer(batch.feeds)), logits_of(reference.answer(batch.feeds))
+        longest = max((len(labels) for labels in _labels(examples, batch)), default=0)
+        ours, theirs = (logits_of_tokens(each.answer(batch.feeds), longest) for each in (runtime, reference))
         if ours.shape != theirs.shape:
             raise PassError(
                 f"the model gives {ours.shape[-1]} scores where the reference gives {theirs.shape[-1]}",
@@ -37,11 +38,17 @@ def measure(
     return {name: values[name] for name in names}
 
 
+def _labels(examples: Examples, batch: Batch) -> list[np.ndarray]:
+    """Of texts, what each example's tokens should be; of anything else nothing."""
+    if isinstance(examples, Texts) and examples.kind in ("lm", "seq2seq"):
+        return [examples.wanted(record) for record in batch.records]
+    return []
+
+
 def _places(examples: Examples, batch: Batch, logits: np.ndarray) -> list[np.ndarray]:
     """Per example the scores at the places that count: of texts those of the wanted tokens, else all."""
     logits = logits.astype(np.float64)
-    if isinstance(examples, Texts) and examples.kind in ("lm", "seq2seq"):
-        wanted = [examples.wanted(record) for record in batch.records]
+    if wanted := _labels(examples, batch):
         return [logits[row, : len(labels)][labels != IGNORED] for row, labels in enumerate(wanted)]
     return [row.reshape(-1, row.shape[-1]) for row in logits]
 

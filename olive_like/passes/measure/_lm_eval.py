@@ -14,7 +14,7 @@ from olive_like.metrics.config import Metric
 from olive_like.passes._models import load_tokenizer, quiet
 from olive_like.passes.base import Context
 from olive_like.passes.measure._examples import config_folder, config_of
-from olive_like.passes.measure._runtimes import Runtime, logits_of, stop_tokens
+from olive_like.passes.measure._runtimes import Runtime, logits_of_tokens, stop_tokens
 
 _LONGEST = 2048
 _NEW_TOKENS = 256
@@ -126,7 +126,7 @@ class _Asked(TemplateLM):
     def _likelihood(self, ids: list[int], wanted: int) -> tuple[float, bool]:
         """Log likelihood of the last tokens, and whether each was the likeliest."""
         batch = {"input_ids": np.array([ids]), "attention_mask": np.ones((1, len(ids)), np.int64)}
-        scores = logits_of(self._runtime.answer(batch))[0, -wanted - 1 : -1].astype(np.float64)
+        scores = logits_of_tokens(self._runtime.answer(batch), len(ids))[0, -wanted - 1 : -1].astype(np.float64)
         peak = scores.max(-1, keepdims=True)
         normal = peak[:, 0] + np.log(np.exp(scores - peak).sum(-1))
         targets = np.array(ids[-wanted:])

@@ -17,7 +17,7 @@ from olive_like.metrics.catalog import AGAINST_REFERENCE, GENERATED
 from olive_like.metrics.config import Metric
 from olive_like.passes.base import Context
 from olive_like.passes.measure._examples import Batch, Examples, Texts
-from olive_like.passes.measure._runtimes import Runtime, logits_of, stop_tokens
+from olive_like.passes.measure._runtimes import Runtime, logits_of, logits_of_tokens, stop_tokens
 
 _TOKEN_VALUES = ("loss", "perplexity", "token_accuracy")
 
@@ -63,9 +63,9 @@ def _of_tokens(names: list[str], examples: Texts, runtime: Runtime, context: Con
     total, right, count = 0.0, 0, 0
     per_example: list[tuple[float, int]] = []
     for batch in examples.batches():
-        logits = logits_of(runtime.answer(batch.feeds))
-        for row, record in enumerate(batch.records):
-            labels = examples.wanted(record)
+        all_labels = [examples.wanted(record) for record in batch.records]
+        logits = logits_of_tokens(runtime.answer(batch.feeds), max(map(len, all_labels)))
+        for row, labels in enumerate(all_labels):
             wanted = labels != IGNORED
             rows = logits[row, : len(labels)][wanted].astype(np.float64)
             targets = labels[wanted]

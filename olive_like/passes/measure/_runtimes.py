@@ -95,6 +95,18 @@ def logits_of(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.asarray(outputs[name]).astype(np.float32, copy=False)
 
 
+def logits_of_tokens(outputs: Mapping[str, np.ndarray], count: int) -> np.ndarray:
+    """The scores of so many tokens; a graph may give those of the last one alone."""
+    logits = logits_of(outputs)
+    if logits.ndim == 3 and logits.shape[1] < count:
+        raise PassError(
+            f"the model gives logits of {logits.shape[1]} of {count} tokens, and this metric needs all of them",
+            "The surgeon PruneLmHead, or prune_lm_head of ModelBuilder, keeps the last position alone: measure "
+            "before it. Generated text, latency and throughput can be measured behind it too.",
+        )
+    return logits
+
+
 class TorchRuntime:
     """A Hugging Face model or an adapter on one, under torch."""
 

@@ -81,6 +81,7 @@ def fuse_graph(graph: ir.Model, use_gqa: bool, longest: int | None = None) -> di
         counts["positions_counted"] = count_positions(graph, longest) if longest else 0
         counts["sdpa_via_mha"] = max(0, counts.get("sdpa_via_mha", 0) - counts["group_query_attention"])
     _unfold_heads(graph)
+    _drop_unread_sums(graph)
     _graph.drop_unused_weights(graph)
     if any(node.domain == _graph.CONTRIB for part in graph.graphs() for node in part):
         _graph.need_opset(graph, _graph.CONTRIB, 1)
@@ -101,6 +102,17 @@ def _unfold_heads(graph: ir.Model) -> None:
         turned = ir.node("Transpose", [weight], {"perm": (1, 0)}, name=_graph.fresh(graph.graph, f"{node.name}_weight"))
         turned.outputs[0].name = f"{turned.name}_output"
         _graph.replace([node], [turned, ir.node("MatMul", [node.inputs[0], turned.outputs[0]], name=node.name)])
+
+
+def _drop_unread_sums(graph: ir.Model) -> None:
+    """Normalisations give a mean and a deviation on request, which costs time: nobody here reads them."""
+    for node in graph.graph:
+        if _graph.is_op(node, "SkipSimplifiedLayerNormalization", _graph.CONTRIB):
+            read = [index for index, value in enumerate(node.outputs) if value.uses() or value.is_graph_output()]
+            node.resize_outputs(max(read, default=0) + 1)
+            for index, value in enumerate(node.outputs):
+                if index and index not in read:
+                    value.name = ""
 
 
 def _only_turns(node: ir.Node) -> bool:

@@ -16,6 +16,7 @@ from olive_like.passes.onnx_graph.surgeons import (
     _embeddings,
     _gemm,
     _interface,
+    _lm_head,
     _norms,
     _rewrites,
     _rotary,
@@ -38,6 +39,7 @@ SURGEONS: dict[str, Callable[[ir.Model, Any], int]] = {
     "PackedAttentionToLoopMHA": _attention.packed_attention_to_loop,
     "PackedAttentionToPackedMHA": _attention.packed_attention_to_packed,
     "PowReduceSumPowDiv2LpNorm": _norms.spelled_lp_norm,
+    "PruneLmHead": _lm_head.keep_last,
     "QuantizeEmbeddingInt8": _embeddings.quantize_embedding,
     "RMSNormToL2Norm": _norms.rms_to_l2,
     "ReciprocalMulToDiv": _rewrites.reciprocal_mul_to_div,
@@ -72,6 +74,7 @@ _HEADER_ONLY = frozenset(
     {"RenameInputs", "RenameOutputs", "ReorderInputs", "RenameInputDims", "RenameOutputDims", "InferShapes"}
     | {"RemoveShapes", "RemoveInputs", "RemoveInitializerFromInputs", "ExposeOutputs", "RemoveMemcpy"}
     | {"AddIntermediateTensorsToOutputs", "ReciprocalMulToDiv", "RemoveRopeMultiCache"}
+    | {"PruneLmHead"}
 )
 _APPROXIMATE = {"ReplaceErfWithTanh": 0.1, "QuantizeEmbeddingInt8": 0.15, "ShareEmbeddingLmHead": 0.5}
 _ROUNDING = 1e-3  # a normalisation without its tiny epsilon, sums in another order

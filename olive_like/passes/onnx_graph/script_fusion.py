@@ -16,7 +16,7 @@ class OnnxScriptFusion(OnnxPass):
     """Fuse rotary embeddings, normalisation and attention with onnxscript's rewrite rules for onnxruntime."""
 
     tools = ("onnx", "onnx-ir", "onnxscript")
-    version = 2
+    version = 3
     seeded = False
     traits = ("device",)
 

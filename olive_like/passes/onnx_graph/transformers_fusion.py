@@ -16,7 +16,7 @@ class OrtTransformersOptimization(OnnxPass):
     """Fuse attention, normalisation and activation subgraphs into onnxruntime's own operators."""
 
     tools = ("onnx", "onnx-ir", "onnxruntime", "onnxscript")
-    version = 2
+    version = 3
     seeded = False
 
     class Config(OnnxPassConfig):
