@@ -87,21 +87,20 @@ def test_rounding_is_onnxruntimes(tmp_path: Path) -> None:
 
 def test_methods_are_better_than_rounding(tmp_path: Path) -> None:
     """HQQ by the mean error that it minimises, k-quant by the square, GPTQ by the output."""
-    from olive_like.passes._k_quant import search
+    from olive_like.passes import _k_quant
     from olive_like.passes.onnx_quantize._blockwise import Spec, nearest, rounder
-    from olive_like.passes.onnx_quantize._hqq import half_quadratic
+    from olive_like.passes.onnx_quantize._hqq import search
     from olive_like.passes.onnx_quantize._rounding import on_grids
 
     generator = np.random.default_rng(0)
     weights = generator.standard_t(3, (256, 64)).astype(np.float32)  # with outliers, as trained weights have
     spec = Spec(4, 32, symmetric=False)
     plain = weights.T - nearest(weights, True, spec).restored(4)
-    fitted = weights.T - rounder(on_grids(half_quadratic))(weights, True, spec).restored(4)
-    on_searched = rounder(on_grids(search))(weights, True, spec)
-    np.testing.assert_array_equal(
-        on_searched.packed, rounder(on_grids(search))(np.ascontiguousarray(weights.T), False, spec).packed
-    )
-    searched = weights.T - on_searched.restored(4)
+    fitted = weights.T - rounder(on_grids(search))(weights, True, spec).restored(4)
+    by_k_quant = rounder(on_grids(_k_quant.search))
+    blocks, same = by_k_quant(weights, True, spec), by_k_quant(np.ascontiguousarray(weights.T), False, spec)
+    assert np.array_equal(blocks.packed, same.packed)
+    searched = weights.T - blocks.restored(4)
     assert np.abs(fitted).mean() < np.abs(plain).mean()
     assert np.square(searched).mean() < 0.97 * np.square(plain).mean()
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from olive_like.passes._grids import Found, Grids
+
 _TILE = 1 << 17  # weights worked on at a time
 
 Grid = Callable[[np.ndarray, int, int, bool], tuple[np.ndarray, np.ndarray, np.ndarray | None]]
@@ -47,15 +49,16 @@ def nearest(w: np.ndarray, axis: int, bits: int, symmetric: bool) -> tuple[np.nd
     return q.astype(np.uint8), scales, None if symmetric else np.asarray(zeros).astype(np.uint8)
 
 
-def on_grids(find: Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]) -> Grid:
-    """Rounding to grids that a function finds: scales and zero points of blocks that are columns."""
+def on_grids(search: Callable[[np.ndarray, Grids], Found]) -> Grid:
+    """Rounding to grids that a function finds for blocks that are columns."""
 
-    def rounded(w: np.ndarray, axis: int, bits: int, _: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        scales, zeros = find(w if axis == 0 else w.T, bits)
+    def rounded(w: np.ndarray, axis: int, bits: int, symmetric: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        grids = Grids(bits, symmetric=symmetric)
+        scales, zeros = search(w if axis == 0 else w.T, grids)
         q = w / np.expand_dims(scales, axis)
         q = np.rint(q, out=q)
         q += np.expand_dims(zeros, axis)
-        np.clip(q, 0, np.float32((1 << bits) - 1), out=q)
+        np.clip(q, 0, grids.top, out=q)
         return q.astype(np.uint8), scales, zeros.astype(np.uint8)
 
     return rounded
@@ -67,18 +70,23 @@ def round_columns(weights: np.ndarray, bits: int, block: int, symmetric: bool, g
     blocks = -(-rows // block)
     result = _empty(columns, blocks, block, bits, symmetric)
     width = max(1, _TILE // block)
-    for index in range(blocks):
-        piece = weights[index * block : (index + 1) * block]
-        if len(piece) < block:
-            piece = np.concatenate([piece, np.zeros((block - len(piece), columns), piece.dtype)])
+    together = max(1, width // columns)  # blocks of a matrix that is not wide
+    for index in range(0, blocks, together):
+        piece = weights[index * block : (index + together) * block]
+        if len(piece) % block:
+            piece = np.concatenate([piece, np.zeros((-len(piece) % block, columns), piece.dtype)])
+        count = len(piece) // block
+        if count > 1:
+            piece = piece.reshape(count, block, columns).swapaxes(0, 1).reshape(block, -1)
+        where = np.s_[index : index + count]
         for start in range(0, columns, width):
             tile = np.s_[start : start + width]
-            q, scales, zeros = grid(piece[:, tile], 0, bits, symmetric)
-            result.scales[tile, index] = scales
+            q, scales, zeros = grid(piece if count > 1 else piece[:, tile], 0, bits, symmetric)
+            result.scales[tile, where] = scales.reshape(count, -1).T
             if zeros is not None and result.zeros is not None:
-                result.zeros[tile, index] = zeros
+                result.zeros[tile, where] = zeros.reshape(count, -1).T
             words = _words(_pack(q, bits, 0))
-            result.packed.view(words.dtype)[tile, index] = words.T
+            result.packed.view(words.dtype)[tile, where] = words.reshape(len(words), count, -1).T
     return result
 
 

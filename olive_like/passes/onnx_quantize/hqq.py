@@ -16,6 +16,7 @@ from olive_like.passes.onnx_quantize.settings import NODES_TO_INCLUDE, BlockSize
 class OnnxHqqQuantization(OnnxPass):
     """Quantise MatMul weights to 4 bits with zero points that minimise a sparse error; needs no data."""
 
+    version = 2
     effect = Effect.SHRINKS
     tools = ("numpy", "onnx-ir", "onnxruntime")
     seeded = False

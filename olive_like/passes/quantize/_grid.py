@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from olive_like.passes import _k_quant
+from olive_like.passes import _hqq, _k_quant
+from olive_like.passes._grids import Found, Grids
 
 # Scales are stored as float16, so the grid is fitted with the rounded ones.
 _SMALLEST = 2.0**-24
@@ -134,52 +135,29 @@ def _error(
 
 
 def kquant(weight: torch.Tensor, spec: Spec) -> tuple[torch.Tensor, torch.Tensor]:
-    """Grids fitted to groups of [..., group_size] by weighted least squares; large weights weigh more."""
-    columns = weight.reshape(-1, weight.shape[-1]).numpy().T
-    found = _k_quant.search(columns, spec.bits, lowest=1, symmetric=spec.sym, store=_stored_array)
-    scale, zero = (torch.from_numpy(part).view(weight.shape[:-1]) for part in found)
-    return scale, zero
-
-
-def _stored_array(scale: np.ndarray) -> np.ndarray:
-    return np.maximum(scale, _SMALLEST).astype(np.float16).astype(np.float32)
-
-
-def _least_squares(
-    weight: torch.Tensor, level: torch.Tensor, importance: torch.Tensor, zero: torch.Tensor, spec: Spec
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scale and zero point that fit `weight ~ scale * (level - zero)` best."""
-    if not spec.sym:
-        total = importance.sum(-1)
-        mean_level = (importance * level).sum(-1) / total.clamp(min=1e-30)
-        mean_weight = (importance * weight).sum(-1) / total.clamp(min=1e-30)
-        centred = level - mean_level.unsqueeze(-1)
-        slope = (importance * centred * weight).sum(-1) / (importance * centred.square()).sum(-1).clamp(min=1e-30)
-        zero = (mean_level - mean_weight / slope.clamp(min=1e-30)).round_().clamp_(1, spec.top)
-    steps = level - zero.unsqueeze(-1)
-    slope = (importance * steps * weight).sum(-1) / (importance * steps.square()).sum(-1).clamp(min=1e-30)
-    return _stored(slope), zero
+    """Grids fitted to groups of [..., group_size] by weighted least squares."""
+    return _as_groups(_k_quant.search(_as_columns(weight), _grids(spec)), weight)
 
 
 def hqq(weight: torch.Tensor, spec: Spec, iterations: int, norm: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Half-quadratic fit: the error is split into outliers, which are forgiven, and a rest, which is fitted."""
-    best_scale, best_zero = scale, zero = minmax(weight, spec)
-    best = _error(weight, scale, zero, spec.top, None, norm)
-    ones = torch.ones_like(weight)
-    beta = 5.0  # for errors in units of the grid's step
-    for _ in range(iterations):
-        level = (weight / scale.unsqueeze(-1)).round_().add_(zero.unsqueeze(-1)).clamp_(0, spec.top)
-        gap = weight / scale.unsqueeze(-1) - (level - zero.unsqueeze(-1))
-        size = gap.abs()
-        outlier = gap.sign_().mul_((size - size.clamp(min=1e-6).pow(norm - 1) / beta).clamp_(min=0))
-        scale, zero = _least_squares(weight - outlier.mul_(scale.unsqueeze(-1)), level, ones, zero, spec)
-        error = _error(weight, scale, zero, spec.top, None, norm)
-        better = error < best
-        best = torch.where(better, error, best)
-        best_scale = torch.where(better, scale, best_scale)
-        best_zero = torch.where(better, zero, best_zero)
-        beta *= 1.05
-    return best_scale, best_zero
+    """Grids fitted to groups of [..., group_size] half-quadratically."""
+    return _as_groups(_hqq.search(_as_columns(weight), _grids(spec), iterations, norm), weight)
+
+
+def _grids(spec: Spec) -> Grids:
+    return Grids(
+        spec.bits, 1, spec.sym, lambda scale: np.maximum(scale, _SMALLEST).astype(np.float16).astype(scale.dtype)
+    )
+
+
+def _as_columns(weight: torch.Tensor) -> np.ndarray:
+    array: np.ndarray = weight.reshape(-1, weight.shape[-1]).numpy()
+    return array.T
+
+
+def _as_groups(found: Found, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    scale, zero = (torch.from_numpy(part).view(weight.shape[:-1]) for part in found)
+    return scale, zero
 
 
 def round_to(weight: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, spec: Spec) -> Quantized:

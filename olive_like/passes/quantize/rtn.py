@@ -41,7 +41,8 @@ class KQuant(WeightPass):
 class Hqq(WeightPass):
     """Half-quadratic quantisation: zero points fitted under a norm that forgives outliers, without data."""
 
-    version = 2
+    version = 3
+    tools = ("numpy", "torch", "transformers")
 
     class Config(WeightConfig):
         group_size: int = Field(64, description="Weights of a row that share a scale; -1: the whole row.")
