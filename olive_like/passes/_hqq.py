@@ -15,7 +15,8 @@ def search(blocks: np.ndarray, grids: Grids, iterations: int, norm: float) -> Fo
     """Scales and zero points of blocks [length, count], each a column.
 
     Zero points are whole, as formats and fast kernels want them, so the scale moves with them. It stays so wide that
-    no weight lies more than half a step beyond the grid: without this, the method forgives the largest weights, which a model needs most.
+    no weight lies more than half a step beyond the grid: without this, the method forgives the largest weights, which
+    a model needs most.
     """
     return by_tiles(blocks, lambda tile: _fit(tile, grids, iterations, np.float32(norm)))
 
