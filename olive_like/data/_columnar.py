@@ -36,8 +36,8 @@ def saved(folder: Path) -> dict[str, Any]:
     return {name: split.to_list() for name, split in splits.items()}
 
 
-def hub(name: str, subset: str | None, files: Any, split: str, trust: bool, workers: int) -> list[dict[str, Any]]:
-    """Rows of a data set on the hub, or of its local cache where the hub is not to be asked."""
+def hub(name: str, subset: str | None, files: Any, split: str, trust: bool, workers: int) -> Any:
+    """A data set on the hub, or of its local cache where the hub is not to be asked; its rows are not read yet."""
     import datasets
 
     if trust:
@@ -59,7 +59,7 @@ def hub(name: str, subset: str | None, files: Any, split: str, trust: bool, work
     for column, feature in (found.features or {}).items():
         if isinstance(feature, datasets.Audio):  # read by ourselves: decoding takes a library more
             found = found.cast_column(column, datasets.Audio(decode=False))
-    return list(found)
+    return found
 
 
 def _arrow(file: Path) -> pyarrow.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,6 +48,7 @@ class Encoder:
         self.chat = ChatRenderer(tokenizer, config.chat_template)
         self._before, self._after = _special_tokens(tokenizer)
         self.uses_chat = False
+        self._measures: bool | None = None  # whether labels are numbers to come near to: the first rows say it for all
 
     def encode(self, examples: Sequence[Example]) -> Encoded:
         """All examples, which are of one kind."""
@@ -173,13 +175,14 @@ class Encoder:
 
     def _labelled(self, examples: list[Labelled]) -> Encoded:
         values = [example.label for example in examples]
-        numbers = [value for value in values if isinstance(value, float)]
-        regression = len(numbers) == len(values) and not all(number.is_integer() for number in numbers)
-        result = Encoded("regression" if regression and not self.config.labels else "classification", [])
-        names = self.config.labels or sorted({_label_name(value) for value in values}, key=_label_order)
-        result.labels = [] if result.kind == "regression" else list(names)
+        if self._measures is None:
+            self._measures = not self.config.labels and _are_measured(values)
+        result = Encoded("regression" if self._measures else "classification", [])
+        if not self._measures:
+            result.labels = self.config.labels or sorted({_label_name(value) for value in values}, key=_label_order)
         for example, record in zip(examples, self._classified(examples, result), strict=True):
-            record["label"] = float(example.label) if result.kind == "regression" else _index(example.label, names)
+            label = example.label
+            record["label"] = _measured(label) if self._measures else _index(label, result.labels)
             result.records.append(record)
         return result
 
@@ -333,6 +336,28 @@ def _answer_tokens(encoded: Any, window: int, example: Question) -> tuple[int, i
     return (inside[0], inside[-1]) if whole else (0, 0)
 
 
+def _number(label: Any) -> float | None:
+    """A label as a number, which CSV writes as text; None if it is none."""
+    try:
+        number = None if isinstance(label, bool) else float(label)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if number is not None and math.isfinite(number) else None
+
+
+def _are_measured(labels: Sequence[Any]) -> bool:
+    """Whether labels are numbers, and not all of them whole ones, which would be classes."""
+    numbers = [_number(label) for label in labels]
+    return None not in numbers and any(number is not None and not number.is_integer() for number in numbers)
+
+
+def _measured(label: Any) -> float:
+    number = _number(label)
+    if number is None:
+        raise DataError(f"the label {label!r} is no number, as those of the other rows are")
+    return number
+
+
 def _label_name(value: Any) -> str:
     if isinstance(value, bool):
         return str(int(value))
@@ -352,8 +377,9 @@ def _index(label: Any, names: Sequence[str]) -> int:
     try:
         return list(names).index(name)
     except ValueError:
-        if isinstance(label, int) and 0 <= label < len(names):
-            return label  # the data say the class by its number, the config by its name
+        place = int(name) if name.isdecimal() else len(names)
+        if place < len(names) and any(_number(known) is None for known in names):
+            return place  # the data say the class by its number, the config by its name
         raise DataError(
             f"the label {name!r} is unknown; known: {', '.join(names)}", "Correct it, or add it to `labels`."
         ) from None

@@ -81,6 +81,8 @@ def _values(text: str, file: str, position: int, closing: str) -> Iterator[Locat
                 yield BadLine(file, line, "bad JSON: the array has no end")
             return
         if text[position] == closing:
+            if text[position + 1 :].strip():
+                yield BadLine(file, line, "the array ends here; nothing after it can be read")
             return
         start = position
         try:

@@ -11,7 +11,7 @@ from olive_like.data.config import DataConfig
 from olive_like.data.errors import DataError
 from olive_like.data.places import FORMATS, PICTURES, ending, looks_local
 from olive_like.data.read import Row, rows_of
-from olive_like.data.splits import hold_out, sample, take
+from olive_like.data.splits import hold_out, hold_out_numbers, no_column, sample, take
 
 _SPLIT_NAMES = {
     "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
@@ -40,12 +40,9 @@ def load(config: DataConfig, seed: int = 0, pictures: bool = False) -> Loaded:
     else:
         splits = _local(config, pictures or config.image is not None)
     if splits is None:
-        assert config.source is not None
-        train = _from_hub(config, config.split)
-        held = _from_hub(config, config.eval_split) if config.eval_split else []
-    else:
-        train = take(splits, _only_split(splits, config.split))
-        held = take(splits, config.eval_split) if config.eval_split else []
+        return _from_hub(config, seed)
+    train = take(splits, _only_split(splits, config.split))
+    held = take(splits, config.eval_split) if config.eval_split else []
     if config.eval_fraction and not config.eval_split:
         train, held = hold_out(train, config.eval_fraction, seed, config.stratify_by)
     return Loaded(
@@ -144,8 +141,27 @@ def _is_saved(folder: Path) -> bool:
     return any((folder / name).exists() for name in ("dataset_info.json", "dataset_dict.json", "state.json"))
 
 
-def _from_hub(config: DataConfig, split: str) -> list[Row]:
+def _from_hub(config: DataConfig, seed: int) -> Loaded:
+    """The same as of local files; of a large data set only the rows that are meant are read."""
     from olive_like.data import _columnar
 
-    assert config.source is not None
-    return _columnar.hub(config.source, config.subset, config.files, split, config.trust_remote_code, config.workers)
+    def opened(split: str) -> Any:
+        assert config.source is not None
+        return _columnar.hub(
+            config.source, config.subset, config.files, split, config.trust_remote_code, config.workers
+        )
+
+    found = opened(config.split)
+    other, train, held = found, list(range(len(found))), list[int]()
+    if config.eval_split:
+        other = opened(config.eval_split)
+        held = list(range(len(other)))
+    elif config.eval_fraction:
+        by = config.stratify_by
+        if by is not None and by not in found.column_names:
+            raise no_column(by, found.column_names)
+        train, held = hold_out_numbers(len(found), found[by] if by else None, config.eval_fraction, seed)
+    return Loaded(
+        list(found.select(sample(train, config.max_samples, config.shuffle, seed))),
+        list(other.select(sample(held, config.max_samples, False, seed))),
+    )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from olive_like.data import json_rows
@@ -47,7 +48,7 @@ def read(file: Path, said: str | None = None) -> Iterator[Located | BadLine]:
     elif kind == "csv":
         yield from _csv(text, file)
     else:
-        lines = enumerate(text.splitlines(), 1)
+        lines = enumerate((line.rstrip("\r\n") for line in _lines(text)), 1)
         yield from (Located({"text": line}, file.name, number) for number, line in lines if line.strip())
 
 
@@ -86,9 +87,14 @@ def _text(file: Path) -> str:
         raise DataError(f"{file} is not UTF-8 at byte {error.start:,}", "Save it again as UTF-8.") from None
 
 
+def _lines(text: str) -> Iterable[str]:
+    """Lines with their ends. Not splitlines(): it also cuts at page breaks and at separators that stand in text."""
+    return io.StringIO(text, newline="")
+
+
 def _csv(text: str, file: Path) -> Iterator[Located | BadLine]:
     csv.field_size_limit(sys.maxsize)
-    reader = csv.reader(text.splitlines(keepends=True), delimiter="\t" if ending(file) == ".tsv" else ",")
+    reader = csv.reader(_lines(text), delimiter="\t" if ending(file) == ".tsv" else ",")
     header = next(reader, [])
     twice = [name for name, count in Counter(header).items() if count > 1]
     if twice:

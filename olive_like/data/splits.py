@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from olive_like.data.config import SPLIT
 from olive_like.data.errors import DataError
@@ -33,7 +33,7 @@ def take(splits: dict[str, Sequence[T]], written: str) -> list[T]:
     return found
 
 
-def sample(rows: list[Row], count: int | None, shuffle: bool, seed: int) -> list[Row]:
+def sample(rows: list[T], count: int | None, shuffle: bool, seed: int) -> list[T]:
     """At most `count` rows, in random order if that is asked for."""
     if shuffle:
         rows = list(rows)
@@ -43,11 +43,24 @@ def sample(rows: list[Row], count: int | None, shuffle: bool, seed: int) -> list
 
 def hold_out(rows: list[Row], fraction: float, seed: int, by: str | None = None) -> tuple[list[Row], list[Row]]:
     """Two parts: to train on, and to evaluate on; each value of column `by` is held out alike."""
+    for row in rows if by is not None else ():
+        if by not in row:
+            raise no_column(by, list(row))
+    train, held = hold_out_numbers(len(rows), [row[by] for row in rows] if by is not None else None, fraction, seed)
+    return [rows[i] for i in train], [rows[i] for i in held]
+
+
+def no_column(by: str | None, there: Sequence[str]) -> DataError:
+    return DataError(f"there is no column {by!r} to stratify by; the columns are: {', '.join(there)}")
+
+
+def hold_out_numbers(
+    count: int, values: Sequence[Any] | None, fraction: float, seed: int
+) -> tuple[list[int], list[int]]:
+    """The same by the rows' numbers; `values` are those of the column that is to be held out alike."""
     groups: dict[str, list[int]] = defaultdict(list)
-    for index, row in enumerate(rows):
-        if by is not None and by not in row:
-            raise DataError(f"there is no column {by!r} to stratify by; the columns are: {', '.join(row)}")
-        groups[str(row[by]) if by is not None else ""].append(index)
+    for index in range(count):
+        groups[str(values[index]) if values is not None else ""].append(index)
     held: set[int] = set()
     generator = random.Random(seed)
     for name in sorted(groups):
@@ -55,13 +68,13 @@ def hold_out(rows: list[Row], fraction: float, seed: int, by: str | None = None)
         generator.shuffle(members)
         held.update(members[: round(len(members) * fraction)])
     if not held:
-        held = {generator.randrange(len(rows))}
-    if len(held) == len(rows):
+        held = {generator.randrange(count)}
+    if len(held) == count:
         raise DataError(
-            f"{fraction:g} of the {len(rows)} rows cannot be held out: none is left to train on",
+            f"{fraction:g} of the {count} rows cannot be held out: none is left to train on",
             "Leave `eval_fraction` out, or bring more rows.",
         )
-    return [r for i, r in enumerate(rows) if i not in held], [r for i, r in enumerate(rows) if i in held]
+    return [i for i in range(count) if i not in held], sorted(held)
 
 
 def _edge(text: str | None, count: int, default: int, part: str) -> int:

@@ -29,7 +29,10 @@ def test_lines_and_array_and_byte_order_mark(tmp_path: Path) -> None:
 def test_csv_and_tsv_and_text(tmp_path: Path) -> None:
     assert rows_of(write(tmp_path / "a.csv", 'a,b\n1,"x\ny"\n2,z\n')) == [{"a": "1", "b": "x\ny"}, {"a": "2", "b": "z"}]
     assert rows_of(write(tmp_path / "a.tsv", "a\tb\n1\t2\n")) == [{"a": "1", "b": "2"}]
-    assert rows_of(write(tmp_path / "a.txt", "one\n\ntwo\n")) == [{"text": "one"}, {"text": "two"}]
+    assert rows_of(write(tmp_path / "a.txt", "one\n\ntwo\r\n")) == [{"text": "one"}, {"text": "two"}]
+    whole = "a page\x0cbreak, a\u2028separator"
+    assert rows_of(write(tmp_path / "b.csv", f"a\n{whole}\n")) == [{"a": whole}]
+    assert rows_of(write(tmp_path / "b.txt", f"{whole}\n")) == [{"text": whole}]
 
 
 def test_parquet_and_arrow(tmp_path: Path) -> None:

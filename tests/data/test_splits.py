@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+import datasets
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,3 +73,28 @@ def test_shuffle_and_samples_are_seeded() -> None:
     assert first != load(config, seed=2).train
     assert len(first) == 10
     assert load(DataConfig(rows=rows, max_samples=3)).train == rows[:3]
+
+
+def test_only_the_rows_that_are_meant_are_read_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same rows as of a local file, whatever is held out, shuffled and sampled."""
+    rows = [{"i": i, "label": "rare" if i % 10 == 0 else "common"} for i in range(200)]
+    source = datasets.Dataset.from_list(rows)
+    read: list[int] = []
+    select = datasets.Dataset.select
+
+    def counted(self: Any, numbers: list[int], **options: Any) -> Any:
+        read.append(len(numbers))
+        return select(self, numbers, **options)
+
+    monkeypatch.setattr(datasets.Dataset, "select", counted)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: source)
+    for settings in (
+        {"max_samples": 5},
+        {"max_samples": 5, "shuffle": True},
+        {"max_samples": 50, "eval_fraction": 0.2, "stratify_by": "label"},
+        {"max_samples": 50, "eval_fraction": 0.2, "shuffle": True},
+        {"max_samples": 5, "eval_split": "train"},
+    ):
+        read.clear()
+        assert load(DataConfig(source="some/rows", **settings)) == load(DataConfig(rows=rows, **settings))
+        assert max(read) == settings["max_samples"]
