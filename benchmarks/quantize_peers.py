@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import resource
 import sys
 import time
@@ -31,6 +32,7 @@ class Peer:
 
 
 def gptqmodel(task: Task, texts: list[list[int]]) -> Save:
+    os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")  # fewer it does not start with, and takes on two cores
     from gptqmodel import GPTQModel, QuantizeConfig
 
     config = QuantizeConfig(bits=4, group_size=task["group"], sym=task["sym"], device="cpu")
