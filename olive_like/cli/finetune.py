@@ -80,6 +80,8 @@ def workflow(args: argparse.Namespace) -> dict[str, Any]:
         if value is not None:
             step[name] = value
     step |= args.settings
+    if args.method != "full":
+        _go_on(model, step, args)
     sets = [{"name": "train", **data}, *([{"name": "eval", **eval_data}] if eval_data else [])]
     made = {"model": "tune"} if args.method == "full" else {"adapter": "tune", "model": "input_model"}
     where = (
@@ -93,6 +95,15 @@ def workflow(args: argparse.Namespace) -> dict[str, Any]:
         "outputs": made,
         "seed": args.seed,
     }
+
+
+def _go_on(model: dict[str, Any], step: dict[str, Any], args: argparse.Namespace) -> None:
+    """An adapter over the model is where to begin: the model without it is what the new one is delivered beside."""
+    adapter = model.pop("adapter_path", None)
+    if adapter and "init_adapter" not in step:
+        step["init_adapter"] = adapter
+    elif args.adapter_path and args.adapter_path != step.get("init_adapter"):
+        raise WorkflowError("--adapter-path and --init-adapter name two adapters to go on from", "Leave one out.")
 
 
 def _require(args: argparse.Namespace) -> None:

@@ -9,10 +9,12 @@ from pathlib import Path
 _FICLONE = 0x40049409  # an ioctl of Linux: share the blocks, copy on write
 
 
-def copy_tree(source: Path, target: Path) -> None:
-    """Copy a folder's files into a new folder that the user may change."""
+def copy_tree(source: Path, target: Path, without: str = "") -> None:
+    """Copy a folder's files into a new folder that the user may change; `without` is a name in it to leave out."""
     target.mkdir(exist_ok=True)
     for entry in sorted(os.scandir(source), key=lambda entry: entry.name):
+        if entry.name == without:
+            continue
         if entry.is_dir(follow_symlinks=False):
             copy_tree(Path(entry.path), target / entry.name)
         else:

@@ -68,7 +68,7 @@ def _write(artifact: Artifact, target: Path, provenance: Mapping[str, Any]) -> N
         draft.mkdir()
         # Written first: whoever finds the draft after a crash knows what in it is ours.
         write_json(draft / PROVENANCE, {"unfinished": True, "files": {name: {} for name in names}})
-        copy_tree(artifact.path, draft)
+        copy_tree(artifact.path, draft, without=PROVENANCE)
         files = {name: _entry(draft / name) for name in names}
         write_json(draft / PROVENANCE, {**provenance, "artifact": describe(artifact), "files": files})
         place(draft, target)

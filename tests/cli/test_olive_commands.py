@@ -106,6 +106,16 @@ def test_what_finetune_wrote_may_be_named_as_a_whole(here: Path) -> None:
     assert "adapter_path" not in made("generate-adapter", "-m ft -a ft")["input_model"]
 
 
+def test_going_on_from_an_adapter_delivers_the_base_beside_the_new_one(here: Path) -> None:
+    rows = "-m meta/llama -d rows.jsonl"
+    flow = made("finetune", f"{rows} -a adapters/b")
+    assert flow == made("finetune", f"{rows} --init_adapter adapters/b")
+    assert "adapter_path" not in flow["input_model"]
+    assert flow["outputs"] == {"adapter": "tune", "model": "input_model"}
+    with pytest.raises(WorkflowError, match="two adapters"):
+        made("finetune", f"{rows} -a adapters/b --init_adapter adapters/a")
+
+
 def test_dashes_and_underscores(here: Path) -> None:
     one = made("finetune", "--model_name_or_path meta/llama --data_name rows.jsonl --learning_rate 1e-5 --lora_r 4")
     other = made("finetune", "--model-name-or-path meta/llama --data-name rows.jsonl --learning-rate=1e-5 --lora-r=4")

@@ -48,6 +48,14 @@ def test_copies_are_the_users_own(tmp_path: Path) -> None:
     assert json.loads((target / "provenance.json").read_text())["artifact"]["digest"] == made.digest
 
 
+def test_what_another_run_delivered_is_delivered_again(tmp_path: Path) -> None:
+    """With a story of its own: an input model may be an output too."""
+    first = deliver("x", artifact(tmp_path, "a", {"model.bin": "1"}), tmp_path / "first", {"run": "1"})
+    deliver("x", NullArtifact(first.path, digest="b" * 64), tmp_path / "second", {"run": "2"})
+    assert content(tmp_path / "second") == {"model.bin": "1"}
+    assert json.loads((tmp_path / "second" / "provenance.json").read_text())["run"] == "2"
+
+
 def test_new_replaces_old_and_leaves_what_is_not_ours(tmp_path: Path) -> None:
     target = tmp_path / "out" / "x"
     deliver("x", artifact(tmp_path, "a", {"old.bin": "1", "both.bin": "1"}), target, {})
