@@ -11,7 +11,7 @@ from rich.live import Live as RichLive
 from rich.table import Table
 from rich.text import Text
 
-from olive_like.engine.progress import running_line
+from olive_like.engine.progress import Pace
 from olive_like.engine.summary import duration
 
 
@@ -20,7 +20,7 @@ class Live:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._running: dict[str, tuple[float, dict[str, Any]]] = {}
+        self._running: dict[str, Pace] = {}
         self._console = Console(stderr=True)
         self._live = RichLive(get_renderable=self._table, console=self._console, refresh_per_second=4, transient=True)
         self._live.start()
@@ -30,9 +30,9 @@ class Live:
         with self._lock:
             match event["event"]:
                 case "started":
-                    self._running[name] = (time.monotonic(), {})
+                    self._running[name] = Pace(time.monotonic())
                 case "progress" if name in self._running:
-                    self._running[name] = (self._running[name][0], event)
+                    self._running[name].heard(event, time.monotonic())
                 case "done" | "failed" | "skipped" | "hit":
                     self._running.pop(name, None)
 
@@ -46,8 +46,7 @@ class Live:
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))
         with self._lock:
-            for name, (started, event) in self._running.items():
-                elapsed = time.monotonic() - started
-                how = running_line(event, elapsed) if event else ""
-                table.add_row(Text(name, style="bold"), Text(duration(elapsed)), Text(how))
+            now = time.monotonic()
+            for name, pace in self._running.items():
+                table.add_row(Text(name, style="bold"), Text(duration(now - pace.started)), Text(pace.line(now)))
         return table

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+
+_EVERY = 60.0  # seconds between lines of a pass that runs
 
 Listener = Callable[[dict[str, Any]], None]
 
@@ -24,13 +27,46 @@ def progress(quiet: bool = False) -> Iterator[Listener | None]:
         view.close()
 
 
+class Pace:
+    """How fast a pass goes: measured from the first step that was heard of, as an interrupted one may go on from it."""
+
+    def __init__(self, now: float) -> None:
+        self.started, self.event = now, dict[str, Any]()
+        self._first = (now, 0)
+
+    def heard(self, event: Mapping[str, Any], now: float) -> None:
+        if not self.event:
+            self._first = (now, event.get("step", 0))
+        self.event = dict(event)
+
+    def line(self, now: float) -> str:
+        began, since = self._first
+        return running_line(self.event, now - began, since) if self.event else ""
+
+
 class PlainView:
-    """One line when a pass starts and one when it ends; for files, pipes and CI."""
+    """One line when a pass starts, one a minute while it runs, and one when it ends; for files, pipes and CI."""
+
+    def __init__(self) -> None:
+        self._paces: dict[str, Pace] = {}
+        self._said: dict[str, float] = {}  # of each pass, when a line of it was last written
 
     def __call__(self, event: dict[str, Any]) -> None:
-        line = describe(event)
+        line = self._how_far(event) or describe(event)
         if line is not None:
             self.say(line)
+
+    def _how_far(self, event: Mapping[str, Any]) -> str | None:
+        name, now = event.get("pass", ""), time.monotonic()
+        if event["event"] == "started":
+            self._paces[name], self._said[name] = Pace(now), now
+        if event["event"] != "progress" or name not in self._paces:
+            return None
+        self._paces[name].heard(event, now)
+        if now - self._said[name] < _EVERY:
+            return None
+        self._said[name] = now
+        return f"{name}: {self._paces[name].line(now)}"
 
     def say(self, line: str) -> None:
         print(line, file=sys.stderr, flush=True)
@@ -42,6 +78,7 @@ class LiveView(PlainView):
     """A line for every running pass, drawn anew as it goes. Made of rich once something really runs."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._live: Any = None
 
     def __call__(self, event: dict[str, Any]) -> None:
@@ -52,6 +89,9 @@ class LiveView(PlainView):
         if self._live is not None:
             self._live.update(event)
         super().__call__(event)
+
+    def _how_far(self, event: Mapping[str, Any]) -> str | None:
+        return None  # the live line says that
 
     def say(self, line: str) -> None:
         if self._live is not None:
@@ -86,17 +126,21 @@ def describe(event: Mapping[str, Any]) -> str | None:
     return None
 
 
-def running_line(event: Mapping[str, Any], elapsed: float) -> str:
-    """Where a running pass stands: step, what it says of itself, and when it will be done."""
-    from olive_like.engine.summary import duration
+def running_line(event: Mapping[str, Any], elapsed: float, since: int = 0) -> str:
+    """Where a running pass stands: step, what it says of itself, and when it will be done.
+
+    `elapsed` are the seconds that the steps from `since` on took.
+    """
+    from olive_like.engine.summary import duration, size
 
     step, total = event.get("step", 0), event.get("total")
+    done = step - since
     parts = [f"{step}/{total}" if total else str(step)]
     for name, value in event.items():
         if name not in ("time", "event", "pass", "step", "total") and isinstance(value, (int, float)):
-            parts.append(f"{name} {value:.4g}")
-    if "rate" not in event and step and elapsed >= 1:
-        parts.append(f"{step / elapsed:.3g}/s")
-    if total and 0 < step < total:
-        parts.append(f"{duration(elapsed / step * (total - step))} left")
+            parts.append(f"{name} {size(int(value)) if name == 'memory' else f'{value:.4g}'}")
+    if "rate" not in event and done > 0 and elapsed >= 1:
+        parts.append(f"{done / elapsed:.3g}/s")
+    if total and done > 0 and step < total:
+        parts.append(f"{duration(elapsed / done * (total - step))} left")
     return "  ".join(parts)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from olive_like.engine.progress import describe, running_line
+from olive_like.engine import progress
+from olive_like.engine.progress import Pace, describe, running_line
 from olive_like.engine.summary import duration, metric, size, summarise
 from tests.engine.conftest import COMMAND, Bench
 
@@ -69,6 +70,34 @@ def test_plain_lines(event: dict, line: str | None) -> None:
 def test_the_line_of_a_running_pass() -> None:
     event = {"time": 0, "event": "progress", "pass": "a", "step": 5, "total": 20, "loss": 0.51234}
     assert running_line(event, 10.0) == "5/20  loss 0.5123  0.5/s  30.0 s left"
+
+
+def test_the_pace_of_what_goes_on_is_its_own() -> None:
+    """An interrupted training that went on at step 400 has not made 400 steps in a second."""
+    event = {"event": "progress", "pass": "a", "total": 600, "memory": 3 << 20}
+    pace = Pace(100.0)
+    assert pace.line(101.0) == ""
+    pace.heard({**event, "step": 410}, 105.0)
+    assert pace.line(105.0) == "410/600  memory 3.0 MiB"
+    pace.heard({**event, "step": 420}, 110.0)
+    assert pace.line(110.0) == "420/600  memory 3.0 MiB  2/s  90.0 s left"
+
+
+def test_where_there_is_no_terminal_a_line_a_minute(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    view = progress.PlainView()
+    view({"event": "started", "pass": "a"})
+    for step in range(1, 16):
+        now = 10.0 * step
+        view({"event": "progress", "pass": "a", "step": step, "total": 20})
+    assert capsys.readouterr().err.splitlines() == [
+        "a: started",
+        "a: 6/20  0.1/s  2 min 20 s left",
+        "a: 12/20  0.1/s  80.0 s left",
+    ]
 
 
 def test_numbers_for_people() -> None:
