@@ -83,15 +83,30 @@ def inc_weight(module: Any) -> Any:
     return weight if inner is module else weight * module.input_scale
 
 
-def hqq(task: Task, _: list[list[int]]) -> Save:
-    import torch
-    from hqq.core.quantize import BaseQuantizeConfig, HQQLinear
-    from hqq.models.hf.base import AutoHQQHFModel
+def hqq(whole: bool) -> Callable[[Task, list[list[int]]], Save]:
+    """As published; or with its zero points rounded afterwards, as formats without others need them."""
 
-    model = load(task, "float32")
-    config = BaseQuantizeConfig(nbits=4, group_size=task["group"], axis=1)
-    AutoHQQHFModel.quantize_model(model, config, compute_dtype=torch.float32, device="cpu")
-    return lambda: save(task, {n: m.dequantize() for n, m in model.named_modules() if isinstance(m, HQQLinear)})
+    def run(task: Task, _: list[list[int]]) -> Save:
+        import torch
+        from hqq.core.quantize import BaseQuantizeConfig, HQQLinear
+        from hqq.models.hf.base import AutoHQQHFModel
+
+        model = load(task, "float32")
+        before = {name: layer.weight.detach().clone() for name, layer in linears(model)} if whole else {}
+        config = BaseQuantizeConfig(nbits=4, group_size=task["group"], axis=1)
+        AutoHQQHFModel.quantize_model(model, config, compute_dtype=torch.float32, device="cpu")
+        layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, HQQLinear)}
+
+        def dense(name: str) -> Any:
+            if not whole:
+                return layers[name].dequantize()
+            scale, zero = layers[name].meta["scale"].float(), layers[name].meta["zero"].float().round()
+            blocks = before[name].view(len(scale), -1)
+            return (((blocks / scale + zero).round().clamp(0, 15) - zero) * scale).view(before[name].shape)
+
+        return lambda: save(task, {name: dense(name) for name in layers})
+
+    return run
 
 
 def olive(kind: str) -> Callable[[Task, list[list[int]]], Save]:
@@ -133,7 +148,8 @@ PEERS = {
     "auto-round-rtn": Peer("auto-round", auto_round(0)),
     "inc-gptq": Peer("neural-compressor-pt", inc("GPTQConfig")),
     "inc-awq": Peer("neural-compressor-pt", inc("AWQConfig")),
-    "hqq": Peer("hqq", hqq),
+    "hqq": Peer("hqq", hqq(whole=False)),
+    "hqq-whole-zeros": Peer("hqq", hqq(whole=True)),
     "olive-gptq": Peer("olive-ai", olive("Gptq")),
     "olive-rtn": Peer("olive-ai", olive("Rtn")),
 }
