@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from olive_like.cli import flags
 from olive_like.cli.silent import silent
 from olive_like.data.check import Report, check
 from olive_like.data.config import DataConfig
@@ -40,27 +43,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Check or show."""
-    if not args.file.exists():
-        raise WorkflowError(f"there is no file {args.file}")
+    for file in (args.file, *getattr(args, "eval", ())):
+        if not file.exists():
+            raise WorkflowError(f"there is no file {file}")
     config = _config(args)
     return _check(args, config) if args.action == "check" else _show(args, config)
 
 
 def _config(args: argparse.Namespace) -> DataConfig:
-    columns = dict(pair.partition("=")[::2] for pair in args.columns)
+    settings = {
+        "shape": args.shape,
+        "text_template": args.text_template,
+        "columns": {k: str(v) for k, v in flags.pairs(",".join(args.columns), "--columns").items()},
+        "max_seq_len": args.max_seq_len,
+        "train_on_prompt": args.train_on_prompt,
+        "packing": args.packing,
+    }
     try:
-        return DataConfig.model_validate(
-            {
-                "shape": args.shape,
-                "text_template": args.text_template,
-                "columns": columns,
-                "max_seq_len": args.max_seq_len,
-                "train_on_prompt": args.train_on_prompt,
-                "packing": args.packing,
-            }
-        )
-    except ValueError as error:
-        raise WorkflowError(str(error)) from None
+        return DataConfig.model_validate(settings)
+    except ValidationError as error:
+        from olive_like.workflow.validation import explained
+
+        first = explained(error, DataConfig, settings)[0]
+        raise WorkflowError(first.message, first.hint) from None
 
 
 def _check(args: argparse.Namespace, config: DataConfig) -> int:

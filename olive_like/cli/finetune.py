@@ -20,6 +20,7 @@ _METHODS = {
     "ia3": "IA3",
     "adapter": "Adapter",
     "full": "FullFinetune",
+    "dpo": "DPO",
 }
 
 
@@ -36,6 +37,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--target-modules", metavar="NAMES", help="layers that get an adapter, with commas between")
     group.add_argument("--train-split", metavar="SPLIT", help="rows to train on, as in train[:4096]")
     group.add_argument("--eval-split", metavar="SPLIT", help="rows to evaluate on")
+    group.add_argument("--eval-fraction", type=float, metavar="X", help="part of the rows to hold out and evaluate on")
+    flags.switch(group, "--packing", help="fill sequences with several examples")
+    flags.switch(group, "--train-on-prompt", help="learn prompts too, not answers alone")
     group.add_argument("--train-subset", metavar="NAME", help="configuration of a hub data set")
     group.add_argument("--eval-subset", metavar="NAME", help="the same for evaluation")
     group.add_argument(
@@ -61,9 +65,11 @@ def workflow(args: argparse.Namespace) -> dict[str, Any]:
     """The workflow that the flags mean."""
     _require(args)
     model = sections.input_model(args)
-    data = sections.data_config(
-        args, **{k: v for k, v in (("split", args.train_split), ("subset", args.train_subset)) if v}
-    )
+    more = {
+        "split": args.train_split, "subset": args.train_subset, "eval_fraction": args.eval_fraction,
+        "packing": args.packing, "train_on_prompt": args.train_on_prompt,
+    }  # fmt: skip
+    data = sections.data_config(args, **{name: value for name, value in more.items() if value})
     assert data is not None
     eval_data = None
     if args.eval_split and args.eval_subset and args.eval_subset != args.train_subset:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from olive_like.cli import flags
 from olive_like.errors import WorkflowError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 # flag -> why nothing changes by it
 _NO_EFFECT = {
@@ -39,7 +42,8 @@ def settings(pass_name: str, arguments: list[str], known: list[str]) -> dict[str
     from olive_like.workflow.overrides import value_of
     from olive_like.workflow.validation import names_at
 
-    names = names_at(load(pass_name).Config, ())
+    config = load(pass_name).Config
+    names = names_at(config, ())
     found: dict[str, Any] = {}
     position = 0
     while position < len(arguments):
@@ -50,6 +54,8 @@ def settings(pass_name: str, arguments: list[str], known: list[str]) -> dict[str
         position += 1
         if not sign:
             follows = position < len(arguments) and not _is_flag(arguments[position])
+            if not follows and name in names and not _is_switch(config, name):
+                raise WorkflowError(f"--{name} needs a value", f"Write --{name} VALUE.")
             value = arguments[position] if follows else "true"
             position += follows
         if name in names:
@@ -60,6 +66,17 @@ def settings(pass_name: str, arguments: list[str], known: list[str]) -> dict[str
         else:
             print(f"note: --{name} has no effect here: {_NO_EFFECT[name]}", file=sys.stderr)
     return found
+
+
+def _is_switch(config: type[BaseModel], name: str) -> bool:
+    """Whether the setting can be true."""
+    from olive_like.workflow.annotations import options
+
+    for field, info in config.model_fields.items():
+        others: Any = getattr(info.validation_alias, "choices", ())
+        if name == field or name in others:
+            return any(option in (bool, Any) for option in options(info.annotation))
+    return False
 
 
 def _is_flag(text: str) -> bool:

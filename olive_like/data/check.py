@@ -59,7 +59,14 @@ def check(files: Mapping[str, Sequence[Path]], config: DataConfig) -> tuple[Repo
     for split, paths in files.items():
         located[split] = []
         for path in paths:
-            for item in read(path, config.format):
+            try:
+                items = list(read(path, config.format))
+            except DataError as error:
+                if sum(len(some) for some in files.values()) == 1:
+                    raise
+                report.problems.append(Problem(path.name, 1, error.message))
+                continue
+            for item in items:
                 if isinstance(item, BadLine):
                     report.problems.append(Problem(item.file, item.line, item.problem))
                 else:

@@ -66,6 +66,7 @@ def keys(source: Any) -> dict[str, str | None]:
         ("finetune", "-m meta/llama -d rows.jsonl --method lora --max_steps 3"),
         ("finetune", "-m meta/llama -d rows.jsonl --method qlora --init_adapter adapters/b --eval_split train[:1]"),
         ("finetune", "-m meta/llama --data_files rows.jsonl --method full --seed 7"),
+        ("finetune", "-m meta/llama -d rows.jsonl --method dpo --beta 0.2"),
         ("auto-opt", "-m meta/llama -a adapters/b --use_ort_genai"),
         ("optimize", "-m meta/llama --precision int4 -d rows.jsonl"),
         ("quantize", "-m meta/llama --algorithm gptq --precision int4 -d rows.jsonl"),
@@ -114,6 +115,18 @@ def test_going_on_from_an_adapter_delivers_the_base_beside_the_new_one(here: Pat
     assert flow["outputs"] == {"adapter": "tune", "model": "input_model"}
     with pytest.raises(WorkflowError, match="two adapters"):
         made("finetune", f"{rows} -a adapters/b --init_adapter adapters/a")
+
+
+def test_settings_of_the_data_are_flags_too(here: Path) -> None:
+    flow = made("finetune", "-m meta/llama -d rows.jsonl --eval-fraction 0.1 --packing --train-on-prompt")
+    wanted = {"eval_fraction": 0.1, "packing": True, "train_on_prompt": True}
+    assert flow["data_configs"] == [{"name": "train", "source": "rows.jsonl", **wanted}]
+
+
+@pytest.mark.parametrize("text", ["--max_steps", "--max_steps --bf16", "--learning-rate -o x"])
+def test_a_number_that_is_not_there_is_not_one(here: Path, text: str) -> None:
+    with pytest.raises(WorkflowError, match="needs a value"):
+        made("finetune", f"-m meta/llama -d rows.jsonl {text}")
 
 
 def test_dashes_and_underscores(here: Path) -> None:

@@ -111,3 +111,38 @@ def test_show_marks_what_is_learnt(tmp_path: Path, capsys: pytest.CaptureFixture
     assert [piece["text"] for piece in pieces[0] if piece["learnt"]] == ["hello<|im_end|>"]
     pairs = lines(tmp_path / "p.jsonl", {"prompt": "ask", "chosen": " yes", "rejected": " no"})
     assert "ask⟦ yes<|im_end|>⟧⟦ no<|im_end|>⟧" in run(capsys, "show", pairs, "--model", model.path)[1]
+
+
+def test_flags_that_mean_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = lines(tmp_path / "a.jsonl", GOOD)
+    for flags, words in (
+        (["--shape", "chatt"], "Did you mean `chat`?"),
+        (["--max-seq-len", "0"], "`max_seq_len` takes at least 1, not 0"),
+        (["--columns", "messages"], "is not NAME=VALUE"),
+        (["--eval", tmp_path / "none.jsonl"], "there is no file"),
+    ):
+        assert main(["data", "check", str(file), *map(str, flags)]) != 0
+        assert words in capsys.readouterr().err
+    assert run(capsys, "check", file, "--columns", "messages=messages")[0] == 0
+
+
+def test_a_file_that_is_none_does_not_hide_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    lines(folder / "a.jsonl", GOOD, "nope")
+    (folder / "b.csv").write_text("x,x\n1,2\n")
+    (folder / "c.jsonl").touch()
+    code, out = run(capsys, "check", folder)
+    assert code == 1
+    assert [line.split(":")[0] for line in out.splitlines() if ": error: " in line] == ["a.jsonl", "b.csv", "c.jsonl"]
+
+
+def test_an_answer_that_is_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = lines(tmp_path / "a.jsonl", {"instruction": "a", "output": "b"}, {"instruction": "a", "output": " "})
+    assert "a.jsonl:2: error: the text to learn is empty" in run(capsys, "check", file)[1]
+    file = lines(
+        tmp_path / "b.jsonl",
+        {"prompt": "a", "chosen": "b", "rejected": "c"},
+        {"prompt": "a", "chosen": "", "rejected": "c"},
+    )
+    assert "b.jsonl:2: error: chosen is empty" in run(capsys, "check", file)[1]
