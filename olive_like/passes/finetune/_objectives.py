@@ -60,8 +60,28 @@ class Objective:
         )
 
 
-class PackedLanguage(Objective):
-    """Next tokens of documents put one after the other: no padding, logits only where something is learnt."""
+class Language(Objective):
+    """Next tokens."""
+
+    def loss(self, model: Any, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        logits, targets, _ = self.learnt(model, batch)
+        return self._sum(logits, targets), {}
+
+    def learnt(self, model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Logits where something is learnt, what is learnt there, and where that is."""
+        raise NotImplementedError
+
+    def texts(self, batch: Batch) -> int:
+        """How many texts a batch has."""
+        raise NotImplementedError
+
+    def owners(self, batch: Batch, keep: torch.Tensor) -> torch.Tensor:
+        """Of which text each of what is learnt is."""
+        raise NotImplementedError
+
+
+class PackedLanguage(Language):
+    """Documents put one after the other: no padding, logits only where something is learnt."""
 
     padded = False
 
@@ -85,12 +105,7 @@ class PackedLanguage(Objective):
             "lengths": lengths,
         }
 
-    def loss(self, model: Any, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        logits, targets, _ = self.learnt(model, batch)
-        return self._sum(logits, targets), {}
-
     def learnt(self, model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Logits where something is learnt, what is learnt there, and where that is."""
         keep = batch["targets"] != IGNORED
         logits = model(
             input_ids=batch["input_ids"],
@@ -101,6 +116,13 @@ class PackedLanguage(Objective):
         ).logits
         return logits.view(-1, logits.shape[-1]), batch["targets"][keep], keep
 
+    def texts(self, batch: Batch) -> int:
+        return len(batch["lengths"])
+
+    def owners(self, batch: Batch, keep: torch.Tensor) -> torch.Tensor:
+        lengths = torch.tensor(batch["lengths"], device=keep.device)
+        return torch.repeat_interleave(torch.arange(len(lengths), device=keep.device), lengths)[keep[0]]
+
     def items(self, batch: Batch) -> int:
         return int((batch["targets"] != IGNORED).sum())
 
@@ -108,17 +130,23 @@ class PackedLanguage(Objective):
         return batch["input_ids"].numel()
 
 
-class PaddedLanguage(Objective):
-    """Next tokens, one example per row, for models whose attention cannot be told of documents."""
+class PaddedLanguage(Language):
+    """One example per row, for models whose attention cannot be told of documents."""
 
     def collate(self, records: Sequence[Record]) -> Batch:
         return self._inputs(records) | {"labels": self._pad([record["labels"] for record in records], IGNORED)}
 
-    def loss(self, model: Any, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def learnt(self, model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits
         targets = batch["labels"][:, 1:]
         keep = targets != IGNORED
-        return self._sum(logits[:, :-1][keep], targets[keep]), {}
+        return logits[:, :-1][keep], targets[keep], keep
+
+    def texts(self, batch: Batch) -> int:
+        return len(batch["labels"])
+
+    def owners(self, batch: Batch, keep: torch.Tensor) -> torch.Tensor:
+        return keep.nonzero()[:, 0]
 
     def items(self, batch: Batch) -> int:
         return int((batch["labels"][:, 1:] != IGNORED).sum())

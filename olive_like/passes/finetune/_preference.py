@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from olive_like.passes.finetune._objectives import (
     IGNORED,
     Batch,
+    Language,
     Objective,
     PackedLanguage,
     PaddedLanguage,
@@ -23,8 +24,7 @@ class Preferences(Objective):
 
     def __init__(self, packed: bool, beta: float, loss_type: str, smoothing_of_pairs: float, **settings: Any) -> None:
         super().__init__(**settings)
-        self.packed_language = PackedLanguage(**settings) if packed else None
-        self.language = self.packed_language or PaddedLanguage(**settings)
+        self.language: Language = PackedLanguage(**settings) if packed else PaddedLanguage(**settings)
         self.padded = not packed
         self.beta, self.loss_type, self.smoothing_of_pairs = beta, loss_type, smoothing_of_pairs
 
@@ -46,25 +46,17 @@ class Preferences(Objective):
         return batch
 
     def items(self, batch: Batch) -> int:
-        return (len(batch["lengths"]) if "lengths" in batch else len(batch["input_ids"])) // 2
+        return self.language.texts(batch) // 2
 
     def tokens(self, batch: Batch) -> int:
         return self.language.tokens(batch)
 
     def log_probabilities(self, model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Of every text the sum over its answer, and how many tokens that has."""
-        if self.packed_language is None:
-            logits = model(
-                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
-            ).logits[:, :-1]
-            targets = batch["labels"][:, 1:]
-            each = -F.cross_entropy(logits.float().transpose(1, 2), targets, reduction="none", ignore_index=IGNORED)
-            return each.sum(1), (targets != IGNORED).sum(1)
-        logits, targets, keep = self.packed_language.learnt(model, batch)
+        logits, targets, keep = self.language.learnt(model, batch)
+        owner = self.language.owners(batch, keep)
         each = -F.cross_entropy(logits.float(), targets, reduction="none")
-        lengths = torch.tensor(batch["lengths"], device=keep.device)
-        owner = torch.repeat_interleave(torch.arange(len(lengths), device=keep.device), lengths)[keep[0]]
-        zero = torch.zeros(len(lengths), device=keep.device)
+        zero = torch.zeros(self.language.texts(batch), device=each.device)
         return zero.index_add(0, owner, each), zero.index_add(0, owner, torch.ones_like(each))
 
     def loss(self, model: Any, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
