@@ -3,9 +3,10 @@
 usage: python benchmarks/finetune.py --model FOLDER --classifier FOLDER --data FOLDER
        [--only throughput,start] [--olive PYTHON] [--quick] [--json FILE]
 
-FOLDER of --data has alpaca_en_demo.json, glaive_toolcall_en_demo.json and movie_reviews.jsonl. Every figure is taken
-in a process of its own and printed as soon as it is there; on two cores each part takes less than six minutes. Run it
-on a quiet machine. With --json the figures of parts that ran before are kept, so that the parts may run one by one.
+FOLDER of --data has alpaca_en_demo.json, glaive_toolcall_en_demo.json, dpo_en_demo.json and movie_reviews.jsonl. Every
+figure is taken in a process of its own and printed as soon as it is there; on two cores each part takes less than six
+minutes. Run it on a quiet machine. With --json the figures of parts that ran before are kept, so that the parts may run
+one by one.
 Peers that are not installed are named as such; --olive names the Python of an environment that has Olive.
 """
 
@@ -183,6 +184,18 @@ def _method(options: argparse.Namespace, name: str) -> Figures:
     return alone("method", name=name, model=options.model, data=options.data, steps=15 if options.quick else 60)
 
 
+def four_bits(options: argparse.Namespace) -> Part:
+    """Evaluation loss on instructions of the base in 4 bits, all of it or all but some layers, nothing trained."""
+    for label, whole in {
+        "all in 4 bits": [],
+        "all but v_proj": ["v_proj"],
+        "all but down_proj": ["down_proj"],
+        "all but the MLPs": ["mlp"],
+        "all but attention": ["self_attn"],
+    }.items():
+        yield label, alone("four_bits", model=options.model, data=options.data, whole=whole)
+
+
 def reviews(options: argparse.Namespace) -> Part:
     """Accuracy on 500 reviews after training on 1,500: ours, and a plain peft loop at the same settings."""
     common = {"model": options.classifier, "data": options.data, "epochs": 1 if options.quick else 3}
@@ -206,6 +219,7 @@ def memory(options: argparse.Namespace) -> Part:
         "FullFinetune, bfloat16": {"name": "FullFinetune", "batch": 4, "torch_dtype": "bfloat16"},
         "FullFinetune, float32": {"name": "FullFinetune", "batch": 4, "torch_dtype": "float32"},
         "FullFinetune, checkpointing": {"name": "FullFinetune", "batch": 4, "gradient_checkpointing": True},
+        "DPO": {"name": "DPO", "batch": 2, "rows": "dpo_en_demo.json"},
     }
     for label, case in cases.items():
         yield label, alone("peak", model=options.model, data=options.data, **case)
@@ -220,6 +234,7 @@ PARTS: dict[str, tuple[Callable[[argparse.Namespace], Part], tuple[str, ...]]] =
     "start": (start, ()),
     "alpaca": (alpaca, TEXTS),
     "methods": (methods, TEXTS),
+    "four_bits": (four_bits, TEXTS),
     "reviews": (reviews, ("classifier", "data")),
     "merge": (merge, TEXTS),
     "memory": (memory, TEXTS),

@@ -187,14 +187,14 @@ def tiny_model(folder: str) -> Any:
     return {}
 
 
-def method(name: str, model: str, data: str, steps: int) -> Any:
+def method(name: str, model: str, data: str, steps: int, **more: Any) -> Any:
     source = HfModel(Path(model), {"task": "text-generation"}, digest="m")
     dataset = prepare(source, source=str(Path(data, "alpaca_en_demo.json")), max_seq_len=512, eval_fraction=0.04)
     cls, said = load(name), []
     settings = {**RANK, "max_steps": steps, "batch_size": 2, "eval_steps": steps, "save_steps": 10_000}
     began = time.perf_counter()
     config = cls.Config.model_validate(
-        settings | {"train_data_config": "d", "learning_rate": 1e-3, "warmup_ratio": 0.05}
+        settings | {"train_data_config": "d", "learning_rate": 1e-3, "warmup_ratio": 0.05} | more
     )
     made = cls().apply([source], config, context(dataset, said))
     seconds = time.perf_counter() - began
@@ -206,13 +206,27 @@ def method(name: str, model: str, data: str, steps: int) -> Any:
     return before | {"after": round(after, 4), "seconds": round(seconds, 1)}
 
 
-def _base_loss(source: Artifact, dataset: Any) -> float:
+def four_bits(model: str, data: str, whole: list[str]) -> Any:
+    """Before any training: the base as QLoRA holds it, all of it or all but some layers."""
+    import torch
+
+    from olive_like.passes._models import load_config
+    from olive_like.passes.finetune import _qlora
+
+    source = HfModel(Path(model), {"task": "text-generation"}, digest="m")
+    dataset = prepare(source, source=str(Path(data, "alpaca_en_demo.json")), max_seq_len=512, eval_fraction=0.04)
+    kept = _qlora.kept_whole(whole, load_config(source), "text-generation", False) if whole else None
+    settings = _qlora.quantization(load("QLoRA").Config(), getattr(torch, dtype()["name"]), kept)
+    return {"loss": round(_base_loss(source, dataset, quantization_config=settings), 4)}
+
+
+def _base_loss(source: Artifact, dataset: Any, **options: Any) -> float:
     import torch
 
     from olive_like.data._tokenized import read
     from olive_like.passes._models import load_model
 
-    model = load_model(source)
+    model = load_model(source, **options)
     total, items = 0.0, 0
     with torch.no_grad():
         for record in read(dataset, "eval"):
@@ -322,9 +336,9 @@ def merged(model: str, data: str) -> Any:
     return {"largest difference": float((logits[0] - logits[1]).abs().max()), "same bytes": weights[0] == weights[1]}
 
 
-def peak(name: str, model: str, data: str, batch: int, **settings: Any) -> Any:
+def peak(name: str, model: str, data: str, batch: int, rows: str = "alpaca_en_demo.json", **settings: Any) -> Any:
     source = HfModel(Path(model), {"task": "text-generation"}, digest="m")
-    file = {"source": str(Path(data, "alpaca_en_demo.json")), "max_seq_len": 512, "max_samples": 4 * batch}
+    file = {"source": str(Path(data, rows)), "max_seq_len": 512, "max_samples": 4 * batch}
     cls = load(name)
     extra = {} if name == "FullFinetune" else RANK
     config = cls.Config.model_validate(

@@ -15,7 +15,7 @@ from olive_like.errors import PassError
 from olive_like.passes.finetune import adapters
 from olive_like.passes.finetune.full import FullFinetune
 from olive_like.passes.finetune.merge import MergeAdapterWeights
-from olive_like.passes.finetune.settings import setting_problems
+from olive_like.passes.finetune.settings import never_reached, setting_problems
 from tests.finetune.helpers import FILMS, SUMS, prepare, run
 from tests.tiny_models import tiny_bert, tiny_gpt2, tiny_llama, tiny_tokenizer
 
@@ -269,6 +269,20 @@ def test_problems_before_anything_runs() -> None:
     stop = {"early_stopping": {"patience": 2}}
     assert problems(train_data_config={"rows": [{"text": "a"}], "eval_fraction": 0.1}, **stop) == []
     assert "needs evaluation data" in problems(train_data_config={"rows": [{"text": "a"}]}, **stop)[0]
+
+
+def test_what_no_step_comes_to() -> None:
+    config = adapters.LoRA.Config
+    late = config(train_data_config="d", warmup_steps=100, eval_steps=500, early_stopping={"patience": 2})
+    assert [text.partition(":")[0] for text in never_reached(late, 60, True)] == [
+        "the warm-up of 100 steps does not end within the 60 steps of the training",
+        "no evaluation",
+    ]
+    assert "it cannot stop early" in never_reached(late, 60, True)[1]
+    assert never_reached(late, 1000, True) == []
+    usual = config(train_data_config="d", warmup_ratio=0.1, eval_steps=0.5, num_train_epochs=1)
+    assert never_reached(usual, 1, True) == never_reached(late.model_copy(update={"warmup_steps": 0}), 60, False) == []
+    assert "trains nothing" in setting_problems(config(train_data_config="d", max_steps=0))[0]
 
 
 def test_the_loss_file_is_in_the_key(tmp_path: Path) -> None:

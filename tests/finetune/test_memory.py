@@ -39,7 +39,8 @@ def test_it_follows_what_costs_memory(model: HfModel) -> None:
     assert estimate(adapters.LoRA, model, batch_size=16) > plain
     assert estimate(adapters.LoRA, model, batch_size=8, gradient_checkpointing=True) < plain
     assert estimate(adapters.LoRA, model, batch_size=8, data={"max_seq_len": 32}) < plain
-    assert estimate(adapters.QLoRA, model, batch_size=8) < plain
+    four_bits = estimate(adapters.QLoRA, model, batch_size=8)
+    assert four_bits < estimate(adapters.QLoRA, model, batch_size=8, skip_modules=["mlp"]) < plain
     assert estimate(FullFinetune, model, batch_size=8) > plain
 
 
@@ -95,3 +96,21 @@ def test_it_is_within_a_quarter_of_what_is_measured(name: str, model: HfModel, t
     assert "RATIO" in done.stdout, done.stderr[-2000:]
     ratio = float(done.stdout.rpartition("RATIO")[2])
     assert 0.75 < ratio < 1.25
+
+
+def test_a_pair_has_its_prompt_twice_and_learns_its_answers(model: HfModel) -> None:
+    prompt, answer = "p" * 400, "a" * 400
+    pairs = [{"prompt": prompt, "chosen": answer, "rejected": answer}] * 64
+    texts = [{"prompt": prompt, "completion": answer}] * 64
+
+    def needed(rows: list[dict[str, str]], batch: int, limit: int = 1024) -> int:
+        config = adapters.DPO.Config(
+            train_data_config=DataConfig(rows=rows, max_seq_len=limit), torch_dtype="float32", batch_size=batch
+        )
+        found = adapters.DPO.memory_estimate([model], config)
+        assert isinstance(found, int)
+        return found
+
+    for limit in (1024, 100):  # the limit is each text's
+        assert needed(pairs, 4, limit) == pytest.approx(needed(texts, 8, limit), rel=0.02)
+    assert needed(pairs, 4, 100) < needed(pairs, 4)

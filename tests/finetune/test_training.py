@@ -257,3 +257,20 @@ def test_progress_has_what_a_reader_of_the_log_needs(llama: HfModel, sums: Datas
     steps = [values for kind, values in said.events if kind == "progress" and "loss" in values]
     assert [values["step"] for values in steps] == [1, 2, 3, 4]
     assert set(steps[0]) >= {"loss", "learning_rate", "grad_norm", "tokens_per_second", "memory", "total"}
+
+
+def test_layers_that_are_not_held_in_four_bits(llama: HfModel, sums: Dataset, tmp_path: Path) -> None:
+    bnb, torch = pytest.importorskip("bitsandbytes"), pytest.importorskip("torch")
+    from olive_like.passes._models import load_config, load_model
+    from olive_like.passes.finetune import _qlora
+
+    settings = load_config(llama)
+    for names, held in ((["v_proj", "layers.0"], 1 * 6), (["mlp"], 2 * 4), ([r"model\.layers\.1\..*"], 7)):
+        whole = _qlora.kept_whole(names, settings, "text-generation", False)
+        config = adapters.QLoRA.Config.model_validate({"skip_modules": names})
+        model = load_model(llama, quantization_config=_qlora.quantization(config, torch.float32, whole))
+        assert sum(isinstance(layer, bnb.nn.Linear4bit) for layer in model.modules()) == held
+    with pytest.raises(PassError, match=r"skip_modules: .* 'v_prj'; did you mean v_proj\?"):
+        run(adapters.QLoRA, llama, tmp_path / "typo", sums, **SMALL, skip_modules=["v_prj"])
+    made, _ = run(adapters.QLoRA, llama, tmp_path / "run", sums, **SMALL, skip_modules="v_proj,k_proj", max_steps=2)
+    assert made.attributes["quantization"] == {"type": "nf4", "bits": 4, "skip": ["k_proj", "v_proj"]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from typing import Any
 
 import torch
@@ -29,6 +28,7 @@ from olive_like.artifacts import Adapter, HfModel
 from olive_like.errors import PassError
 from olive_like.passes._models import attach_adapter
 from olive_like.passes.base import Context
+from olive_like.passes.finetune.layers import matches
 
 TASK_TYPES = {
     "text-generation": TaskType.CAUSAL_LM,
@@ -67,7 +67,7 @@ def adapter_config(base: Any, method: str, config: Any, task: str) -> PeftConfig
     kind = base.config.model_type
     common: dict[str, Any] = {"task_type": TASK_TYPES[task]}
     if config.modules_to_save:
-        _check_names(base, config.modules_to_save, "modules_to_save")
+        check_names(base, config.modules_to_save, "modules_to_save")
         common["modules_to_save"] = list(config.modules_to_save)
     if method == "ia3":
         targets = config.target_modules or TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING.get(kind)
@@ -77,11 +77,11 @@ def adapter_config(base: Any, method: str, config: Any, task: str) -> PeftConfig
                 f"IA3 does not know which layers of {kind} to scale",
                 f"Name them with `target_modules` and `feedforward_modules`; there are: {_there(base)}.",
             )
-        _check_names(base, targets, "target_modules")
+        check_names(base, targets, "target_modules")
         return IA3Config(**common, target_modules=list(targets), feedforward_modules=list(forward))
     targets = config.target_modules or TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING.get(kind) or "all-linear"
     if isinstance(targets, list):
-        _check_names(base, targets, "target_modules")
+        check_names(base, targets, "target_modules")
     common |= {
         "r": config.r,
         "target_modules": targets,
@@ -119,25 +119,16 @@ def _heads(base: Any, task: str) -> list[str] | None:
     return [name for name, layer in base.named_modules() if isinstance(layer, _LAYERS) and not name.startswith(inside)]
 
 
-def _check_names(base: Any, names: list[str], field: str) -> None:
+def check_names(base: Any, names: list[str], field: str) -> None:
     """A name that no layer has is an error that lists the names there are."""
     paths = [path for path, _ in base.named_modules()]
     for name in names:
-        if not any(path == name or path.endswith(f".{name}") or _matches(name, path) for path in paths):
+        if not any(path == name or path.endswith(f".{name}") or matches(name, path) for path in paths):
             near = difflib.get_close_matches(name, _leaf_names(base), 1)
             raise PassError(
                 f"{field}: the model has no layer {name!r}{f'; did you mean {near[0]}?' if near else ''}",
                 f"Its layers are: {_there(base)}.",
             )
-
-
-def _matches(pattern: str, path: str) -> bool:
-    if not any(sign in pattern for sign in "*^$|\\"):
-        return False
-    try:
-        return re.fullmatch(pattern, path) is not None
-    except re.error as error:
-        raise PassError(f"target_modules: {pattern!r} is no pattern: {error}") from None
 
 
 def _leaf_names(base: Any) -> list[str]:

@@ -26,7 +26,7 @@ from olive_like.passes.finetune._records import read_records
 from olive_like.passes.finetune._trainer import OliveTrainer
 from olive_like.passes.finetune._user_loss import LoadedLoss
 from olive_like.passes.finetune.misfits import stage
-from olive_like.passes.finetune.settings import TrainingSettings
+from olive_like.passes.finetune.settings import TrainingSettings, never_reached
 from olive_like.passes.tasks import normal
 
 _TASK_OF_DATA = {
@@ -99,6 +99,8 @@ class Training:
             dtype=self.dtype,
             deepspeed=deepspeed,
         )
+        for text in never_reached(self.config, self._steps(), bool(self.held_out)):
+            self.context.warn(text)
         self.tokenizer = load_tokenizer(self.source)
         self._complete_tokenizer()
         packed = (
@@ -186,12 +188,15 @@ class Training:
         _attention.register()
         attention = _attention.NAME if packed else self._attention() or "sdpa"
         options: dict[str, Any] = self._head()
+        base_artifact = self.source.base if isinstance(self.source, Adapter) else self.source
         four_bits = self.method in ("qlora", "loftq")
         if four_bits:
-            from olive_like.passes.finetune._qlora import quantization
+            from olive_like.passes.finetune import _qlora
 
-            options["quantization_config"] = quantization(self.config, self.dtype)
-        base_artifact = self.source.base if isinstance(self.source, Adapter) else self.source
+            names = getattr(self.config, "skip_modules", None)
+            trust = bool(base_artifact.load_kwargs.get("trust_remote_code", False))
+            whole = _qlora.kept_whole(names, self.settings, self.task, trust) if names else None
+            options["quantization_config"] = _qlora.quantization(self.config, self.dtype, whole)
         with _ranks.loading(self.method, self.config, self.arguments):
             base = load_model(
                 base_artifact, self.task, weights, attention=attention, new_head=self.task in _HEADED, **options
@@ -200,9 +205,7 @@ class Training:
         base.config.pad_token_id = self.tokenizer.pad_token_id
         self._check_lengths()
         if four_bits:
-            from olive_like.passes.finetune._qlora import prepare
-
-            prepare(base)
+            _qlora.prepare(base)
         elif not self.arguments.deepspeed:
             base.to(self.arguments.device)
         if self.config.gradient_checkpointing:
@@ -392,6 +395,8 @@ class Training:
             attributes["num_labels"] = 1
         if getattr(self.config, "save_quant_config", False):
             attributes["quantization"] = {"type": getattr(self.config, "quant_type", "nf4"), "bits": 4}
+            if getattr(self.config, "skip_modules", None):
+                attributes["quantization"]["skip"] = sorted(self.config.skip_modules)
         state = _ranks.gathered(trainer, model, everything=not adapter)
         if context.rank == 0:
             if not adapter:

@@ -20,6 +20,7 @@ def _names(value: Any) -> Any:
     return value
 
 
+Layers = Annotated[list[str] | None, BeforeValidator(_names)]
 Names = Annotated[list[str] | Literal["all-linear"] | None, BeforeValidator(_names)]
 
 
@@ -179,6 +180,7 @@ class _InFourBits(AdapterSettings):
     double_quant: bool = Field(False, description="Quantise the scales too.")
     quant_type: Literal["nf4", "fp4"] = Field("nf4", description="Type of the 4-bit weights.")
     compute_dtype: str | None = Field(None, description="Type to compute in; default: as torch_dtype.")
+    skip_modules: Layers = Field(None, description="Layers that are not held in 4 bits.")
     save_quant_config: bool = Field(True, description="Write down in the artifact how the base was quantised.")
     use_rslora: bool = Field(False, description="Scale by alpha / sqrt(r).")
 
@@ -221,6 +223,7 @@ class DPO(_Trains):
     """Train an adapter on preference pairs (direct preference optimisation)."""
 
     method = "dpo"
+    version = 3
 
     class Config(LoRA.Config):
         learning_rate: float = Field(5e-6, gt=0, description="Highest learning rate.")

@@ -12,6 +12,7 @@ from olive_like.data.config import DataConfig
 from olive_like.data.load import split_files
 from olive_like.data.read import Located, read
 from olive_like.errors import PassError
+from olive_like.passes.finetune.layers import means
 from olive_like.passes.finetune.settings import TrainingSettings
 from olive_like.passes.tasks import read_config
 from olive_like.passes.weights import TensorInfo, read_folder
@@ -30,6 +31,14 @@ class Batch(NamedTuple):
     learnt: int
 
 
+class Lengths(NamedTuple):
+    """How long the rows of a data set are, roughly."""
+
+    tokens: list[float]  # of each row
+    texts: int  # that a row becomes: a pair of answers two, each with the prompt
+    learnt: float | None  # part of the tokens; None: as usual
+
+
 def estimate(method: str, source: Artifact, config: TrainingSettings) -> int | None:
     """Peak bytes of the training process on a CPU; None where the model is not there to be read."""
     folder = source.base.path if isinstance(source, Adapter) else source.path
@@ -44,7 +53,7 @@ def estimate(method: str, source: Artifact, config: TrainingSettings) -> int | N
     batch = _batch(config, text)
     return int(
         _RUNTIME
-        + _weights(method, tensors, width)
+        + _weights(method, tensors, width, getattr(config, "skip_modules", None) or [])
         + _trained(method, tensors, config)
         + _work(method, text, config, batch)
     )
@@ -67,11 +76,13 @@ def _fast_bf16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def _weights(method: str, tensors: dict[str, TensorInfo], width: int) -> float:
+def _weights(method: str, tensors: dict[str, TensorInfo], width: int, whole: list[str]) -> float:
     total = 0.0
+    four_bits = method in ("qlora", "loftq")
     for name, info in tensors.items():
         layer = len(info.shape) == 2 and "embed" not in name and "lm_head" not in name and "wte" not in name
-        total += info.elements * (0.5625 if method in ("qlora", "loftq") and layer else width)
+        layer = layer and four_bits and not any(means(one, name.removesuffix(".weight")) for one in whole)
+        total += info.elements * (0.5625 if layer else width)
     return total
 
 
@@ -119,22 +130,25 @@ def _batch(config: TrainingSettings, text: dict[str, Any]) -> Batch:
         return Batch(size * min(1024, positions), int(size * min(1024, positions) * _LEARNT))
     limit = min(data.max_seq_len, positions)
     lengths = _lengths(data)
-    whole = data.train_on_prompt or (lengths is not None and lengths[1])
-    if data.packing or data.strategy == "join" or not lengths:
-        tokens = size * limit if not lengths else min(size * limit, int(sum(lengths[0])))
+    learnt = 1.0 if data.train_on_prompt else _LEARNT
+    if lengths is not None:
+        limit *= lengths.texts
+        learnt = learnt if lengths.learnt is None else lengths.learnt
+    if not lengths or ((data.packing or data.strategy == "join") and lengths.texts == 1):
+        tokens = size * limit if not lengths else min(size * limit, int(sum(lengths.tokens)))
     else:
-        cut = [min(length, limit) for length in lengths[0]]
+        cut = [min(length, limit) for length in lengths.tokens]
         mean = sum(cut) / len(cut)
         spread = math.sqrt(sum((length - mean) ** 2 for length in cut) / len(cut))
         # The largest of n sums of random lengths lies about sqrt(2 ln n) - 0.6 deviations above their mean.
         drawn = max(2.0, config.max_steps if config.max_steps > 0 else config.num_train_epochs * len(cut) / size)
         high = size * mean + (math.sqrt(2 * math.log(drawn)) - 0.6) * spread * math.sqrt(size)
         tokens = int(min(high, sum(sorted(cut)[-size:])))
-    return Batch(tokens, int(tokens * (1 if whole else _LEARNT)))
+    return Batch(tokens, int(tokens * learnt))
 
 
-def _lengths(data: DataConfig) -> tuple[list[float], bool] | None:
-    """Roughly the tokens of each row, and whether all of a row is learnt; None where rows cannot be looked at."""
+def _lengths(data: DataConfig) -> Lengths | None:
+    """None where rows cannot be looked at."""
     rows = data.rows
     if rows is None:
         if data.source is None or not Path(data.source).exists():
@@ -143,8 +157,19 @@ def _lengths(data: DataConfig) -> tuple[list[float], bool] | None:
     if not rows:
         return None
     rows = rows[: data.max_samples]
+    if {"chosen", "rejected"} <= set(rows[0]):
+        return _pairs(rows)
     alone = set(rows[0]) == {"text"}
-    return [_text(row) / _CHARACTERS_PER_TOKEN + (0 if alone else _TEMPLATE_TOKENS) for row in rows], alone
+    around = 0 if alone else _TEMPLATE_TOKENS
+    return Lengths([_characters(row) / _CHARACTERS_PER_TOKEN + around for row in rows], 1, 1.0 if alone else None)
+
+
+def _pairs(rows: list[dict[str, Any]]) -> Lengths:
+    """Two texts of every row, in both of them the prompt, of which nothing is learnt."""
+    answers = [_characters([row.get("chosen"), row.get("rejected")]) for row in rows]
+    prompts = [2 * (_characters(row) - both) for row, both in zip(rows, answers, strict=True)]
+    tokens = [(a + p) / _CHARACTERS_PER_TOKEN + 2 * _TEMPLATE_TOKENS for a, p in zip(answers, prompts, strict=True)]
+    return Lengths(tokens, 2, sum(answers) / max(1, sum(answers) + sum(prompts)))
 
 
 @cache
@@ -156,13 +181,6 @@ def _rows(source: str, said: str | None, _: int) -> list[dict[str, Any]] | None:
         return [item.row for file in files for item in read(file, said) if isinstance(item, Located)]
     except (PassError, OSError):
         return None
-
-
-def _text(row: dict[str, Any]) -> int:
-    """Characters of a row as it is trained on: a pair of answers has its prompt twice."""
-    twice = "chosen" in row and "rejected" in row
-    prompt = _characters({k: v for k, v in row.items() if k not in ("chosen", "rejected")}) if twice else 0
-    return _characters(row) + prompt
 
 
 def _characters(value: Any) -> int:

@@ -212,6 +212,8 @@ def setting_problems(config: TrainingSettings, base: Path | None = None) -> list
     for name in trackers(config):
         if name not in TRACKERS:
             found.append(f"`report_to: {name}` is not known; known: {', '.join(TRACKERS)}, none")
+    if config.max_steps == 0:
+        found.append("`max_steps: 0` trains nothing; leave it out to train for `num_train_epochs`")
     if config.bf16 and config.fp16:
         found.append("`bf16` and `fp16` are both set; leave one out")
     held_out = any(d.eval_fraction or d.eval_split for d in referenced(config)) or config.eval_data_config is not None
@@ -221,4 +223,21 @@ def setting_problems(config: TrainingSettings, base: Path | None = None) -> list
             found.append(f"`{name}` needs evaluation data: `eval_data_config`, or `eval_fraction` in the training data")
     if config.eval_strategy == "no" and config.early_stopping:
         found.append("`early_stopping` needs evaluations, `eval_strategy: no` forbids them")
+    return found
+
+
+def never_reached(config: TrainingSettings, steps: int, evaluates: bool) -> list[str]:
+    """What is set to happen at a step that a training of so many steps does not come to."""
+    found = []
+    if 1 <= steps <= config.warmup_steps:
+        found.append(
+            f"the warm-up of {config.warmup_steps:g} steps does not end within the {steps:,} steps of the training: "
+            "the learning rate never comes to its height"
+        )
+    by_steps = evaluates and config.eval_strategy in (None, "steps")
+    if by_steps and config.eval_steps is not None and config.eval_steps > max(1, steps):
+        found.append(
+            f"no evaluation: `eval_steps` is {config.eval_steps:g}, the training has {steps:,} steps"
+            + ("; it cannot stop early" if config.early_stopping else "")
+        )
     return found
