@@ -31,7 +31,7 @@ class FileMark:
 def _resolve(path: Path, info: ValidationInfo) -> Path:
     """Make a path absolute against the workflow file's folder."""
     base = (info.context or {}).get("base_dir")
-    path = path.expanduser()
+    path = Path(os.path.expanduser(path))  # unlike Path.expanduser, no exception for a user that is not there
     return path if path.is_absolute() or base is None else Path(base) / path
 
 

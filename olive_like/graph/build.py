@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from olive_like.artifacts import Metrics
+from olive_like.diagnostics import Severity
 from olive_like.diagnostics.nearest import did_you_mean
 from olive_like.graph.kinds import check_kinds
 from olive_like.graph.model import SOURCE, Graph, Node, Role
 from olive_like.graph.source_of import kind_of
 from olive_like.passes.base import Pass, PassConfig
 from olive_like.passes.registry import load
-from olive_like.workflow.check_passes import data_fields
+from olive_like.workflow.check_passes import data_fields, data_names
 
 if TYPE_CHECKING:
     from olive_like.data.config import DataConfig
@@ -59,6 +60,7 @@ class _Builder:
         """A node for every pass that the user wrote, and for the data that it needs."""
         above: str | None = SOURCE if self.source else None
         for name, written in self.workflow.passes.items():
+            self._note_open(written)
             inputs = written.inputs if written.inputs is not None else (above,) if above else ()
             self._check_inputs(name, inputs)
             config, data = self._with_data(name, written.cls, written.config, inputs)
@@ -103,6 +105,14 @@ class _Builder:
         nodes = check_kinds([self.nodes[name] for name in order], self.source, self.problems)
         return Graph(nodes, dag.subgraph(order).copy(), outputs)
 
+    def _note_open(self, written: PassEntry) -> None:
+        """What only another point of a search uses is in use too."""
+        for entry in (written, *written.alternatives):
+            self.used["data_configs"].update(name for _, _, name in data_names(entry.config, entry.spaces))
+            self.used["systems"].update([entry.system] if entry.system else ())
+            if (evaluator := self._known_evaluator(entry.evaluator)) is not None:
+                self._with_named_data(evaluator)
+
     # inputs
 
     def _check_inputs(self, name: str, inputs: tuple[str, ...]) -> None:
@@ -140,7 +150,6 @@ class _Builder:
 
     def _resolved(self, config: PassConfig) -> PassConfig:
         named = {field: name for field in data_fields(type(config)) if isinstance(name := getattr(config, field), str)}
-        self.used["data_configs"].update(named.values())
         known = self.workflow.data_configs
         return config.model_copy(update={field: known[name] for field, name in named.items()}) if named else config
 
@@ -171,6 +180,12 @@ class _Builder:
         """The nodes whose result is measured: those with an evaluator, and the outputs for the default one."""
         if self.source and self._evaluator_of(SOURCE) is not None:
             yield SOURCE
+        elif self.workflow.evaluate_input_model and not any(
+            d.severity is Severity.ERROR for d in self.workflow.warnings
+        ):
+            what = "no evaluator" if self.source else "no input model"
+            self.problems.add("OL206", f"`evaluate_input_model` has no effect: there is {what}",
+                              ("evaluate_input_model",), "Name an `evaluator`, or take it out.")  # fmt: skip
         for name, written in self.workflow.passes.items():
             wanted = written.evaluator is not None or (self.workflow.evaluator and name in outputs.values())
             if wanted and self.nodes[name].cls.produces is not Metrics:

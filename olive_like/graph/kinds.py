@@ -53,12 +53,12 @@ def _fits(kind: type[Artifact], cls: type[Pass]) -> bool:
 
 def _bridge(kind: type[Artifact], cls: type[Pass]) -> str:
     """Passes that make of the one kind what the other needs."""
-    from olive_like.passes.registry import load, names
+    from olive_like.passes.registry import load, working
 
     wanted = cls.accepts if isinstance(cls.accepts, tuple) else (cls.accepts,)
     between = [
         name
-        for name in names()
+        for name in working()
         if (other := load(name)).produces in wanted
         and other.accepts is not Artifact
         and _fits(kind, other)

@@ -100,7 +100,12 @@ def given(config: Any) -> Mapping[str, Any]:
         return own or {}
     if not own.exists():
         return {}
-    found = json.loads(own.read_text(encoding="utf-8"))
+    try:
+        found = json.loads(own.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{own} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ValueError(f"{own} is not JSON: {error}") from None
     if not isinstance(found, dict):
         raise ValueError(f"{own} is not a mapping of settings")
     return found
@@ -114,5 +119,8 @@ def configuration(config: Any, *, gpu: bool) -> dict[str, Any]:
 def _stage(config: Any) -> int:
     if config.stage is not None:
         return int(config.stage)
-    said = given(config).get("zero_optimization", {}).get("stage")
+    zero_part = given(config).get("zero_optimization", {})
+    if not isinstance(zero_part, Mapping):
+        raise ValueError(f"zero_optimization of ds_config is a mapping, not {zero_part!r}")
+    said = zero_part.get("stage")
     return said if isinstance(said, int) else 2

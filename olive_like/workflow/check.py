@@ -82,9 +82,9 @@ class Sections:
         return (*loc, "config", *path) if nested else (*loc, *path)
 
     def expanded(self, model: type[BaseModel], settings: Any, loc: Loc) -> Any:
-        def unset(key: str, name: str) -> None:
+        def unset(path: Loc, name: str) -> None:
             hint = f"Set it, or write a default: `${{{name}:-default}}`."
-            self.problems.add("OL013", f"the environment variable {name} is not set", self.place(loc, (key,)), hint)
+            self.problems.add("OL013", f"the environment variable {name} is not set", self.place(loc, path), hint)
 
         return expand_settings(model, settings, unset)
 
@@ -343,6 +343,8 @@ class Sections:
                 continue
             if name != item:
                 self.check_name(name, loc)
+            if name in outputs:
+                self.problems.add("OL113", f"the output {name!r} is named twice", loc, "Leave one of them out.")
             passes = self.values["passes"]
             if target not in passes and not (target == "input_model" and self.values["input_model"]):
                 self.problems.add("OL110", f"there is no pass {target!r}", loc, did_you_mean(target, passes))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
@@ -89,7 +89,7 @@ def _entry(sections: Sections, name: str, value: Any, loc: Loc) -> PassEntry:
         point = with_value(point, path, space.first)
     config = _config(sections, cls, point, loc, spaces, unusable)
     proper = registry.entry(kind).name
-    if config is None or not _data_references(sections, config, loc):
+    if config is None or not _data_references(sections, config, loc, spaces):
         return _broken(name, proper, cls, inputs, loc)
     return PassEntry(
         name=name,
@@ -235,9 +235,11 @@ def _place(sections: Sections, loc: Loc, path: Loc, candidate: int | None = None
     return (*place, values, candidate) if values else place
 
 
-def _data_references(sections: Sections, config: Any, loc: Loc) -> bool:
-    named = {field: value for field in data_fields(type(config)) if isinstance(value := getattr(config, field), str)}
-    found = [sections.refer("data_configs", name, _place(sections, loc, (field,))) for field, name in named.items()]
+def _data_references(sections: Sections, config: Any, loc: Loc, spaces: Mapping[Loc, Space]) -> bool:
+    found = [
+        sections.refer("data_configs", name, _place(sections, loc, (field,), candidate))
+        for field, candidate, name in data_names(config, spaces)
+    ]
     return all(found)
 
 
@@ -278,3 +280,13 @@ def data_fields(config: type[Any]) -> tuple[str, ...]:
 
 
 _DATA_FIELDS: dict[type[Any], tuple[str, ...]] = {}
+
+
+def data_names(config: Any, spaces: Mapping[Loc, Space]) -> Iterator[tuple[str, int | None, str]]:
+    """Setting, number among what the setting may be (None: it is not left open) and name of every data set named."""
+    for field in data_fields(type(config)):
+        space = spaces.get((field,))
+        values: Iterable[tuple[int | None, Any]] = (
+            [(None, getattr(config, field))] if space is None else enumerate(space.candidates())
+        )
+        yield from ((field, number, value) for number, value in values if isinstance(value, str))

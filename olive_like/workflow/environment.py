@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
 
 from olive_like.marks import FileMark, NameOrFileMark
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
+from olive_like.workflow.annotations import options
+from olive_like.workflow.located import Loc
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
@@ -40,38 +41,54 @@ def expand(text: str) -> str:
     return _REFERENCE.sub(value_of, text)
 
 
-def expand_settings(model: type[BaseModel], settings: Any, on_unset: Callable[[str, str], None]) -> Any:
-    """The settings of a model with the variables in those fields expanded that allow it."""
+def expand_settings(model: type[BaseModel], settings: Any, on_unset: Callable[[Loc, str], None], path: Loc = ()) -> Any:
+    """The settings of a model with the variables in those fields expanded that allow it, also of models inside."""
     if not isinstance(settings, dict) or not _has_reference(settings):
         return settings
     expanded = dict(settings)
     for name, info in model.model_fields.items():
-        if not _allows(info.metadata, info.annotation):
-            continue
         for key in (name, info.validation_alias, *getattr(info.validation_alias, "choices", ())):
-            if isinstance(key, str) and key in expanded:
-                expanded[key] = _expanded(expanded[key], key, on_unset)
+            if not isinstance(key, str) or key not in expanded:
+                continue
+            if _allows(info.metadata, info.annotation):
+                expanded[key] = _expanded(expanded[key], on_unset, (*path, key))
+            else:
+                expanded[key] = _inside(info.annotation, expanded[key], on_unset, (*path, key))
     return expanded
 
 
-def _expanded(value: Any, key: str, on_unset: Callable[[str, str], None]) -> Any:
+def _expanded(value: Any, on_unset: Callable[[Loc, str], None], path: Loc) -> Any:
     if isinstance(value, str) and "${" in value:
         try:
             return expand(value)
         except Unset as error:
-            on_unset(key, error.name)
+            on_unset(path, error.name)
             return value
     if isinstance(value, list):
-        return [_expanded(item, key, on_unset) for item in value]
+        return [_expanded(item, on_unset, (*path, index)) for index, item in enumerate(value)]
     if isinstance(value, dict):
-        return {name: _expanded(item, key, on_unset) for name, item in value.items()}
+        return {name: _expanded(item, on_unset, (*path, name)) for name, item in value.items()}
     return value
 
 
-def _has_reference(settings: dict[str, Any]) -> bool:
-    return any(
-        "${" in value if isinstance(value, str) else isinstance(value, (list, dict)) for value in settings.values()
-    )
+def _inside(annotation: Any, value: Any, on_unset: Callable[[Loc, str], None], path: Loc) -> Any:
+    """The value of a field that holds models, or lists or mappings of them."""
+    for option in options(annotation):
+        arguments = get_args(option)
+        if isinstance(option, type) and issubclass(option, BaseModel):
+            value = expand_settings(option, value, on_unset, path)
+        elif isinstance(value, list) and get_origin(option) is list:
+            value = [_inside(arguments[0], item, on_unset, (*path, index)) for index, item in enumerate(value)]
+        elif isinstance(value, dict) and get_origin(option) is dict:
+            value = {name: _inside(arguments[1], item, on_unset, (*path, name)) for name, item in value.items()}
+    return value
+
+
+def _has_reference(value: Any) -> bool:
+    if isinstance(value, str):
+        return "${" in value
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(_has_reference(item) for item in items)
 
 
 def _allows(metadata: list[Any], annotation: Any) -> bool:

@@ -23,7 +23,7 @@ def missing_files(workflow: Workflow) -> list[Diagnostic]:
     """A diagnostic for every local file or folder that is named and not there."""
     problems = Problems(workflow.tree, workflow.file)
     _model(workflow, problems)
-    for config, loc in _configs(workflow):
+    for config, loc in configs(workflow):
         for file in marked_files(config):
             if not os.path.exists(file.path):
                 kind = "script" if file.code else "file"
@@ -49,15 +49,20 @@ def _add(workflow: Workflow, problems: Problems, code: str, what: str, path: Pat
         problems.add(code, f"there is no {what} {path}", loc, _beside(path))
 
 
-def _configs(workflow: Workflow) -> Iterator[tuple[BaseModel, Loc]]:
+def configs(workflow: Workflow) -> Iterator[tuple[BaseModel, Loc]]:
+    """All settings that may name files, with where they are written."""
     if workflow.input_model is not None:
         yield workflow.input_model, ("input_model",)
-    for name, data in workflow.data_configs.items():
-        yield data, ("data_configs", name)
-    for name, evaluator in workflow.evaluators.items():
-        yield evaluator, ("evaluators", name)
-    for name, entry in workflow.passes.items():
-        yield entry.config, ("passes", name)
+    for section in ("data_configs", "evaluators"):
+        for name, part in getattr(workflow, section).items():
+            yield part, (section, name)
+    for name, system in workflow.systems.items():
+        yield system.config, ("systems", name)
+    for first in workflow.passes.values():
+        for entry in (first, *first.alternatives):
+            yield entry.config, entry.loc
+            if entry.evaluator is not None and not isinstance(entry.evaluator, str):
+                yield entry.evaluator, (*entry.loc, "evaluator")
 
 
 def _loc_of(loc: Loc, field: str) -> Loc:

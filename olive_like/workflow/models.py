@@ -107,7 +107,7 @@ def local_path(name: str | None, base_dir: Path) -> Path | None:
     """
     if not name:
         return None
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if path.is_absolute():
         return path
     for place in (base_dir / path, Path.cwd() / path):

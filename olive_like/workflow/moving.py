@@ -5,17 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from olive_like.marks import marked_files
+from olive_like.workflow.files import configs
 from olive_like.workflow.read import read
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
-
-    from olive_like.workflow.schema import Workflow
 
 _PLACES = ("output_dir", "cache_dir")  # that need not exist yet
 # Names of the hub, or paths: what has no mark, or has one under another name in a dialect.
@@ -36,7 +31,7 @@ class _Move:
         self._old, self._new = old, new
         self._marked: dict[Path, list[str]] = defaultdict(list)  # the settings that name a file
         draft = read(workflow, base_dir=old).draft
-        for config in _configs(draft) if draft is not None else ():
+        for config, _ in configs(draft) if draft is not None else ():
             for file in marked_files(config):
                 self._marked[file.path].append(re.sub(r"\[\d+\]", "", f".{file.field}."))
 
@@ -71,20 +66,6 @@ class _Move:
         seen = os.path.relpath(self._old / text, self._new)
         # A leading dot says that it is a path, where a bare `a/b` could be a name on a hub.
         return seen if seen.startswith(".") else os.path.join(".", seen)
-
-
-def _configs(workflow: Workflow) -> Iterator[BaseModel]:
-    """All settings that may name files."""
-    if workflow.input_model is not None:
-        yield workflow.input_model
-    yield from workflow.data_configs.values()
-    yield from workflow.evaluators.values()
-    yield from (system.config for system in workflow.systems.values())
-    for first in workflow.passes.values():
-        for entry in (first, *first.alternatives):
-            yield entry.config
-            if entry.evaluator is not None and not isinstance(entry.evaluator, str):
-                yield entry.evaluator
 
 
 def _is_relative(text: str) -> bool:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import types
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from olive_like.diagnostics.nearest import did_you_mean, nearest
+from olive_like.workflow.annotations import options
 from olive_like.workflow.located import Loc
 from olive_like.workflow.problems import shown
 
@@ -191,13 +191,13 @@ def _models_at(model: type[BaseModel], path: Loc) -> list[type[BaseModel]]:
     for part in path:
         following: list[Any] = []
         for annotation in annotations:
-            for option in _options(annotation):
+            for option in options(annotation):
                 following.extend(_step(option, part))
         annotations = following
     return [
         option
         for annotation in annotations
-        for option in _options(annotation)
+        for option in options(annotation)
         if isinstance(option, type) and issubclass(option, BaseModel)
     ]
 
@@ -215,15 +215,3 @@ def _step(annotation: Any, part: str | int) -> Iterator[Any]:
         yield arguments[1]
     elif origin in (list, tuple, set, frozenset) and isinstance(part, int):
         yield from (argument for argument in arguments if argument is not Ellipsis)
-
-
-def _options(annotation: Any) -> Iterator[Any]:
-    """What an annotation allows: the members of a union, what is annotated."""
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        yield from _options(get_args(annotation)[0])
-    elif origin in (Union, types.UnionType):
-        for option in get_args(annotation):
-            yield from _options(option)
-    else:
-        yield annotation

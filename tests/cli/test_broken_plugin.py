@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from olive_like.api import check
 from olive_like.cli import main
 from olive_like.passes import registry
 
@@ -35,3 +36,18 @@ def test_the_rest_is_listed_and_it_is_named(command, capsys):
     if command != ["passes"]:
         json.loads(told.out)
     assert "the pass Torn of the package torn-passes cannot be loaded: ModuleNotFoundError" in told.err
+
+
+@pytest.mark.usefixtures("_broken")
+def test_a_workflow_that_uses_it_is_told_where():
+    step = {"type": "Torn", "user_script": "x.py"}
+    tree = {"input_model": {"type": "Null"}, "passes": {"a": step}, "search_space": {"value": {"choice": [1, 2]}}}
+    found = {d.code: d for d in check(tree).diagnostics}
+    assert "torn-passes" in found["OL107"].message
+
+
+@pytest.mark.usefixtures("_broken")
+def test_hints_go_on_without_it():
+    passes = {"a": {"type": "Null"}, "b": {"type": "OnnxDynamicQuantization"}}
+    (problem,) = check({"input_model": {"type": "Null"}, "passes": passes}).diagnostics
+    assert problem.code == "OL203"

@@ -58,3 +58,19 @@ def test_a_system_in_place(read: Read) -> None:
     assert tree["systems"] == {"x": {"type": "LocalSystem"}}
     assert tree["passes"]["a"]["system"] == "x"
     assert not said
+
+
+def test_a_build_that_is_no_mapping_is_named(read: Read) -> None:
+    _, said = read(PASSES + "builds:\n  x: [a, b, c]\n")
+    assert [(d.code, d.line) for d in said if d.code == "OL309"] == [("OL309", 3)]
+
+
+def test_names_of_steps_do_not_meet(read: Read) -> None:
+    passes = "passes: {a: {type: 'Null'}, a_y: {type: 'Null'}}\n"
+    tree, _ = read(passes + "builds: {x: {pipeline: [a]}, y: {pipeline: [a_y, a, a]}}")
+    assert {name: step["input"] for name, step in tree["passes"].items()} == {
+        "a": "input_model",
+        "a_y": "input_model",
+        "a_y_": "a_y",
+        "a_y__": "a_y_",
+    }

@@ -210,3 +210,15 @@ def test_this_engine_s_own_file_is_left_alone(read: Read) -> None:
     tree, said = read(text)
     assert not said
     assert "layout" not in tree
+
+
+def test_systems_and_evaluators_may_be_lists(read: Read) -> None:
+    tree, said = read(
+        "systems: [{name: here, type: LocalSystem, accelerators: [gpu]}]\n"
+        "evaluators: [{name: e, type: OliveEvaluator, metrics: [{name: s, type: size_on_disk}]}]\n"
+        "host: {type: LocalSystem}\n"
+    )
+    assert tree["systems"]["here"]["accelerators"] == [{"device": "gpu"}]
+    assert list(tree["systems"]) == ["here", tree["system"]]
+    assert "type" not in tree["evaluators"]["e"]
+    assert not said

@@ -172,3 +172,36 @@ def test_data_of_an_evaluator_written_in_place_must_be_there(problems_of):
     problems = problems_of(MEASURED.replace("EVALUATOR", "evaluator: {metrics: [perplexity], data_config: row}"))
     (problem,) = [p for p in problems if p.code == "OL110"]
     assert "rows" in problem.hint
+
+
+OPEN = """
+input_model: {type: HfModel, model_path: ./m}
+data_configs: [{name: small, rows: [{text: a}]}, {name: big, rows: [{text: b}]}]
+evaluators: {sizes: {metrics: [size_on_disk]}, others: {metrics: [size_on_disk]}}
+evaluator: sizes
+passes:
+  lora:
+    - {type: LoRA, train_data_config: {choice: [small, BIG]}}
+    - {type: DoRA, train_data_config: small, evaluator: others}
+"""
+
+
+def test_what_another_point_of_a_search_uses_is_looked_up_and_in_use(tmp_path):
+    (tmp_path / "m").mkdir()
+    file = tmp_path / "flow.yaml"
+    file.write_text(OPEN.replace("BIG", "big"))
+    assert not check(file).diagnostics
+    file.write_text(OPEN.replace("BIG", "bgi"))
+    (wrong,) = [d for d in check(file).diagnostics if d.severity == "error"]
+    assert (wrong.code, wrong.field) == ("OL110", "passes.lora[0].train_data_config.choice[1]")
+    assert "big" in wrong.hint
+
+
+def test_an_output_that_is_named_twice_is_said():
+    tree = {"input_model": {"type": "Null"}, "passes": {"a": {"type": "Null"}}, "outputs": ["a", "a"]}
+    assert [(d.code, d.field) for d in check(tree).diagnostics] == [("OL113", "outputs[1]")]
+
+
+def test_an_input_model_that_nothing_measures_is_said():
+    tree = {"input_model": {"type": "Null"}, "passes": {"a": {"type": "Null"}}, "evaluate_input_model": True}
+    assert [(d.code, d.field) for d in check(tree).diagnostics] == [("OL206", "evaluate_input_model")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from olive_like.api import check
 from olive_like.workflow.read import read
 
 TREE = {
@@ -123,3 +124,41 @@ def test_values_of_variables_are_not_shown(monkeypatch, tmp_path):
     assert [d.code for d in diagnostics if d.severity == "error"] == ["OL402", "OL401"]
     assert "/very/private" not in render(diagnostics) + str(diagnostics)
     assert "${PLACE}/model.onnx" in render(diagnostics)
+
+
+def test_variables_are_expanded_in_data_and_code_that_are_written_in_place(monkeypatch, tmp_path):
+    monkeypatch.setenv("PLACE", str(tmp_path))
+    monkeypatch.delenv("NOTHING", raising=False)
+    metric = {"name": "m", "type": "custom", "user_config": {"user_script": "${PLACE}/m.py", "evaluate_func": "f"}}
+    tree = {
+        "input_model": {"type": "HfModel", "model_path": str(tmp_path)},
+        "passes": {
+            "a": {
+                "type": "LoRA",
+                "train_data_config": {"source": "${PLACE}/rows.jsonl"},
+                "evaluator": {"metrics": [metric]},
+            }
+        },
+    }
+    entry = read(tree).require().passes["a"]
+    assert entry.config.train_data_config.source == f"{tmp_path}/rows.jsonl"
+    assert entry.evaluator.metrics[0].user_config.user_script == tmp_path / "m.py"
+    tree["passes"]["a"]["train_data_config"]["source"] = "${NOTHING}/x"
+    (problem,) = read(tree).diagnostics
+    assert (problem.code, problem.field) == ("OL013", "passes.a.train_data_config.source")
+
+
+@pytest.mark.parametrize("written", ["~nobody-at-all/x.jsonl", "~"])
+def test_a_home_that_is_not_there_is_a_path_like_others(written):
+    found = check({"input_model": {"type": "Null"}, "data_configs": {"d": {"source": written}}, "passes": {}})
+    assert {d.code for d in found.diagnostics} >= {"OL206"}
+
+
+def test_files_of_alternatives_evaluators_in_place_and_systems_must_be_there(tmp_path):
+    file = tmp_path / "w.yaml"
+    file.write_text(
+        "input_model: {type: 'Null'}\nevaluators: {s: {metrics: [size_on_disk]}}\nevaluator: s\n"
+        "systems: {d: {type: deepspeed, ds_config: ds.json}}\nsystem: d\npasses:\n"
+        "  a:\n  - {type: 'Null'}\n  - {type: 'Null', evaluator: {metrics: ['mine.py:score']}}\n"
+    )
+    assert [(d.code, d.line) for d in check(file).diagnostics if d.severity == "error"] == [("OL401", 4), ("OL401", 9)]

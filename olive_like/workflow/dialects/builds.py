@@ -45,7 +45,15 @@ class _Branches:
     def grow(self) -> None:
         defaults = self.builds.get(_DEFAULT)
         for name, build in self.builds.items():
-            if name != _DEFAULT and isinstance(build, LocatedDict):
+            if not isinstance(build, LocatedDict):
+                self.report.add(
+                    "OL309",
+                    f"the build {name} is no mapping with a pipeline",
+                    at_value(self.builds, name),
+                    f"builds.{name}",
+                    f"Write `{name}: {{pipeline: [...]}}`.",
+                )
+            elif name != _DEFAULT:
                 self._build(name, self._with(name, build, defaults), f"builds.{name}")
         for name in self.passes:
             if name not in {path[-1] for path in self.names}:
@@ -116,6 +124,8 @@ class _Branches:
         if path in self.names:
             return self.names[path]
         name = step if step not in self.steps else f"{step}_{build_name}"
+        while name in self.steps or (name != step and name in self.passes):
+            name += "_"
         self.names[path] = name
         entry = copied(self.passes[step])
         for item in entry if isinstance(entry, LocatedList) else [entry]:

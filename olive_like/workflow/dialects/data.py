@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from olive_like.workflow.dialects.report import Report, at_key, at_value
-from olive_like.workflow.dialects.tree import lift, rename, take, without_effect
-from olive_like.workflow.located import LocatedDict, LocatedList
+from olive_like.workflow.dialects.tree import lift, take, without_effect
+from olive_like.workflow.located import LocatedDict
 
 PARTS = ("load_dataset_config", "pre_process_data_config", "post_process_data_config", "dataloader_config")
 
@@ -375,17 +375,3 @@ class _Data:
         if self.config.get("batch_size", 1) == 1 or part.get("drop_last") is False:
             without_effect(part, {"drop_last": "no batch can be short"}, self.report, f"{self.field}.{where}")
         self._rest(part, where, kind or "the data loader")
-
-
-def data_sets(value: Any) -> list[tuple[str, LocatedDict]]:
-    """Names and settings of the workflow's data sets, written as a list or as a mapping."""
-    if isinstance(value, LocatedList):
-        return [
-            (str(item.get("name", index)), item) for index, item in enumerate(value) if isinstance(item, LocatedDict)
-        ]
-    if isinstance(value, LocatedDict):
-        return [(name, item) for name, item in value.items() if isinstance(item, LocatedDict)]
-    return []
-
-
-__all__ = ["PARTS", "data_sets", "is_nested", "rename", "translate_data"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from olive_like.workflow.dialects import toplevel
 from olive_like.workflow.dialects.builds import translate_builds
-from olive_like.workflow.dialects.data import data_sets, is_nested, translate_data
+from olive_like.workflow.dialects.data import is_nested, translate_data
 from olive_like.workflow.dialects.evaluators import translate_evaluator, translate_evaluators
 from olive_like.workflow.dialects.guide import translate_loose
 from olive_like.workflow.dialects.model import translate_model
@@ -12,6 +12,7 @@ from olive_like.workflow.dialects.passes import each_pass, keep_adapters_apart, 
 from olive_like.workflow.dialects.report import Report
 from olive_like.workflow.dialects.search import say_if_nothing_is_open, translate_strategy
 from olive_like.workflow.dialects.systems import translate_systems
+from olive_like.workflow.dialects.tree import as_mapping, entries
 from olive_like.workflow.located import LocatedDict
 
 
@@ -20,8 +21,10 @@ def apply(tree: LocatedDict, report: Report) -> LocatedDict:
     foreign = bool(toplevel.SIGNS & tree.keys())
     toplevel.translate_engine(tree, report)
     toplevel.translate_settings(tree, report)
+    for section in ("systems", "evaluators"):
+        as_mapping(tree, section)
     translate_model(tree, report)
-    for name, config in data_sets(tree.get("data_configs")):
+    for name, config in entries(tree.get("data_configs")):
         foreign = foreign or is_nested(config)
         translate_data(config, report, f"data_configs.{name}")
     if "builds" in tree:

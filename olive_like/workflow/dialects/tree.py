@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from olive_like.workflow.dialects.report import Report, at_key
-from olive_like.workflow.located import LocatedDict
+from olive_like.workflow.located import LocatedDict, LocatedList
 
 
-def located(value: Any) -> LocatedDict | None:
-    """The value if it is a mapping; anything else is left to the schema to complain about."""
-    return value if isinstance(value, LocatedDict) else None
+def entries(section: Any) -> list[tuple[str, LocatedDict]]:
+    """The entries of a section that are mappings, by name; it is a mapping itself, or a list of entries with names."""
+    if isinstance(section, LocatedList):
+        named = [(str(item.get("name", index)), item) for index, item in enumerate(section) if isinstance(item, dict)]
+    else:
+        named = list(section.items()) if isinstance(section, LocatedDict) else []
+    return [(name, item) for name, item in named if isinstance(item, LocatedDict)]
 
 
-def entries(value: Any) -> Iterator[tuple[str, LocatedDict]]:
-    """The entries of a mapping that are mappings themselves."""
-    if isinstance(value, LocatedDict):
-        for key, item in list(value.items()):
-            if isinstance(item, LocatedDict):
-                yield key, item
+def as_mapping(tree: LocatedDict, key: str) -> None:
+    """Make a mapping of a section that is a list, where every entry has a name of its own."""
+    section = tree.get(key)
+    if not isinstance(section, LocatedList):
+        return
+    named = {item["name"]: item for item in section if isinstance(item, LocatedDict) and _is_name(item.get("name"))}
+    if len(named) < len(section):
+        return  # the schema says what is wrong
+    made = LocatedDict(mark=section.mark)
+    for name, item in named.items():
+        made.put(name, item, at_key(item, "name"), item.mark)
+    tree.put(key, made, at_key(tree, key), section.mark)
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
 def lift(holder: LocatedDict, key: str, report: Report, field: str) -> None:
@@ -56,11 +70,9 @@ def take(holder: LocatedDict, key: str) -> Any:
     return holder.pop(key, None)
 
 
-def without_effect(
-    holder: LocatedDict, keys: Iterable[str] | Mapping[str, str], report: Report, field: str, why: str = ""
-) -> None:
-    """Accept settings that cannot change anything here, and say so."""
-    for key in [key for key in keys if key in holder]:
-        reason = keys[key] if isinstance(keys, Mapping) else why
-        report.add("OL351", f"{key} has no effect here: {reason}", at_key(holder, key), f"{field}.{key}".lstrip("."))
+def without_effect(holder: LocatedDict, reasons: Mapping[str, str], report: Report, field: str) -> None:
+    """Accept settings that cannot change anything here, and say why."""
+    for key in [key for key in reasons if key in holder]:
+        text = f"{key} has no effect here: {reasons[key]}"
+        report.add("OL351", text, at_key(holder, key), f"{field}.{key}".lstrip("."))
         take(holder, key)

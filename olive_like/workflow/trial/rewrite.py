@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from olive_like.workflow.dialects.data import data_sets
 from olive_like.workflow.dialects.passes import class_of, each_pass, names_of, settings_of
 from olive_like.workflow.dialects.tree import entries, take
 from olive_like.workflow.located import LocatedDict
@@ -187,7 +186,7 @@ def _writes_its_text(step: LocatedDict) -> bool:
 
 def _data_sets(tree: LocatedDict) -> Iterator[LocatedDict]:
     """The data sets of a workflow, those that are written in place too."""
-    yield from (config for _, config in data_sets(tree.get("data_configs")))
+    yield from (config for _, config in entries(tree.get("data_configs")))
     yield from _in_place([tree.get("passes"), tree.get("evaluators")])
 
 
