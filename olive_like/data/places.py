@@ -30,7 +30,7 @@ def resolve(name: str, base: Path | None) -> str:
     """
     if "://" in name:
         return name
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if path.is_absolute() or base is None:
         return str(path) if path.is_absolute() else name
     there = base / path
