@@ -99,8 +99,10 @@ def save_ir(model: ir.Model, path: Path, settings: OnnxFileConfig | None = None,
     source = _whole_file(external)
     if not settings.all_tensors_to_one_file:
         _one_file_each(values, path, settings)
+    elif spool is not None and any(Path(tensor.path) == spool for tensor in external):
+        _take_over(spool, values, path, name, settings.size_threshold, move=True)
     elif source is not None and settings.save_as_external_data is not True:
-        _take_over(source, values, path, name, settings.size_threshold, move=source == spool)
+        _take_over(source, values, path, name, settings.size_threshold)
     else:
         ir.external_data.unload_from_model(model, path.parent, name, size_threshold_bytes=settings.size_threshold)
         if (path.parent / name).stat().st_size == 0:
@@ -142,13 +144,15 @@ def _take_over(source: Path, values: list[ir.Value], path: Path, name: str, thre
     with open(target, "r+b") as file:
         for value in values:
             tensor = _tensor(value)
-            if isinstance(tensor, ir.ExternalTensor):
+            if isinstance(tensor, ir.ExternalTensor) and Path(tensor.path) == source:
                 value.const_value = _at(tensor, path.parent, name, tensor.offset or 0)
             elif tensor.nbytes > threshold and tensor.dtype != ir.DataType.STRING:
                 start = -(-file.seek(0, os.SEEK_END) // _GRAPH_ALIGNMENT) * _GRAPH_ALIGNMENT
                 file.seek(start)
                 tensor.tofile(file)
                 value.const_value = _at(tensor, path.parent, name, start)
+            else:
+                value.const_value = _inline(tensor)
 
 
 def _one_file_each(values: list[ir.Value], path: Path, settings: OnnxFileConfig) -> None:

@@ -40,7 +40,7 @@ def test_pieces_and_threads_change_nothing(name, make, tmp_path, monkeypatch):
 def test_an_error_in_a_thread_ends_the_work(tmp_path):
     model = tiny_llama(tmp_path / "model")
 
-    def broken(rows, spec, name):
+    def broken(rows, spec, name, measured):
         raise PassError(f"{name} will not do")
 
     checkpoint = _tiles.Checkpoint.of(model.path)

@@ -45,7 +45,7 @@ def nearest(w: np.ndarray, axis: int, bits: int, symmetric: bool) -> tuple[np.nd
     inverse = np.divide(1, scales, out=np.zeros_like(scales), where=scales != 0)
     q = w * np.expand_dims(inverse, axis)
     q += np.expand_dims(zeros + np.float32(0.5), axis) if not symmetric else zeros + np.float32(0.5)
-    np.clip(q, 0, np.float32(top + 0.5), out=q)  # the cast cuts what is behind the point
+    np.minimum(q, np.float32(top + 0.5), out=q)  # nothing is below 0; the cast cuts what is behind the point
     return q.astype(np.uint8), scales, None if symmetric else np.asarray(zeros).astype(np.uint8)
 
 

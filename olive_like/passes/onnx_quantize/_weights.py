@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
@@ -11,8 +13,9 @@ import onnx_ir as ir
 
 from olive_like.passes.onnx_quantize._select import finite
 
-_PIECE = 4 << 20  # bytes: read and worked on while they are in the processor's cache
+_PIECE = 2 << 20  # bytes: read and worked on while they are in the processor's cache
 _ALIGNMENT = 64
+_UNWRITTEN = 32 << 20  # bytes of finished tensors that may wait to be written
 
 
 class Matrix:
@@ -56,17 +59,25 @@ class Matrix:
 
 
 class Spool:
-    """A file that takes finished tensors, in a folder that is gone after the pass."""
+    """A file that takes finished tensors, in a folder that is gone after the pass.
+
+    It is written while the next weight is worked on.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = open(path, "wb")  # noqa: SIM115 - closed by __exit__
+        self._end = 0
+        self._writer = ThreadPoolExecutor(1)
+        self._waiting: deque[tuple[int, Future[None]]] = deque()
 
     def put(self, name: str, array: np.ndarray, dtype: ir.DataType | None = None) -> ir.Value:
         """Write an array; what comes back is the graph's weight that stands in the file."""
-        start = -(-self._file.tell() // _ALIGNMENT) * _ALIGNMENT
-        self._file.seek(start)
-        np.ascontiguousarray(array).tofile(self._file)
+        start = -(-self._end // _ALIGNMENT) * _ALIGNMENT
+        self._end = start + array.nbytes
+        while self._waiting and sum(size for size, _ in self._waiting) + array.nbytes > _UNWRITTEN:
+            self._waiting.popleft()[1].result()
+        self._waiting.append((array.nbytes, self._writer.submit(self._write, start, array)))
         tensor = ir.ExternalTensor(
             self._path.name,
             start,
@@ -78,8 +89,17 @@ class Spool:
         )
         return ir.Value(name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
 
+    def _write(self, start: int, array: np.ndarray) -> None:
+        self._file.seek(start)
+        np.ascontiguousarray(array).tofile(self._file)
+
     def __enter__(self) -> Spool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._file.close()
+        try:
+            for _, written in self._waiting:
+                written.result()
+        finally:
+            self._writer.shutdown()
+            self._file.close()

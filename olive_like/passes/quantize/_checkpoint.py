@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import struct
 from collections.abc import Iterable, Iterator
@@ -110,7 +111,7 @@ def read_file(path: Path) -> dict[str, torch.Tensor]:
 
 
 class ShardWriter:
-    """Writes a safetensors file whose tensors are known by shape before their values are."""
+    """Writes a safetensors file whose tensors are known by shape before their values are, from any thread."""
 
     def __init__(self, path: Path, tensors: Iterable[tuple[str, torch.dtype, tuple[int, ...]]]) -> None:
         # Wide types first keeps every tensor aligned, as the library does.
@@ -131,18 +132,27 @@ class ShardWriter:
         text += b" " * (-len(text) % 8)
         self._start = 8 + len(text)
         self.names = list(self._places)
-        self._file = path.open("wb")
-        self._file.write(struct.pack("<Q", len(text)) + text)
+        self._file = path.open("wb", buffering=0)
+        self._put(struct.pack("<Q", len(text)) + text, 0)
 
     def write(self, name: str, tensor: torch.Tensor) -> None:
         self.write_raw(name, [memoryview(tensor.contiguous().cpu().reshape(-1).view(torch.uint8).numpy())])
 
     def write_raw(self, name: str, pieces: Iterable[bytes | memoryview]) -> None:
         offset, size = self._places.pop(name)
-        self._file.seek(self._start + offset)
-        written = sum(self._file.write(piece) for piece in pieces)
+        written = 0
+        for piece in pieces:
+            written += self._put(piece, self._start + offset + written)
         if written != size:
             raise ValueError(f"{name}: {written} bytes where {size} were announced")
+
+    def _put(self, piece: bytes | memoryview, at: int) -> int:
+        """Write to a place of the file's, whoever else is writing."""
+        left = memoryview(piece)
+        while left:
+            count = os.pwrite(self._file.fileno(), left, at)  # one call writes 2 GiB at most
+            left, at = left[count:], at + count
+        return len(piece)
 
     def close(self) -> None:
         self._file.close()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from olive_like.errors import PassError
@@ -23,14 +26,15 @@ from olive_like.passes.quantize._pack import pack_rows, pack_zeros
 from olive_like.passes.quantize._skeleton import Target, finite
 
 Fit = Callable[[torch.Tensor, Spec], tuple[torch.Tensor, torch.Tensor]]
-_TILE = 1 << 18  # weights at a time: with what is made of them, little more than a core's cache holds
+_TILE = 1 << 19  # weights at a time: with what is made of them, little more than a core's cache holds
 _BAND = 1 << 20  # weights that a thread reads at a time
-_AHEAD = 1 << 24  # weights that may be under way at once
+_MEASURED = 1 << 18  # weights of a layer whose error is measured, or all
+_AHEAD = 1 << 26  # weights that may be under way at once, at half a byte each or so
 
 
 @dataclass
 class Tile:
-    """Some rows of a layer, rounded."""
+    """Some rows of a layer, rounded; what stands in it is gone when its thread rounds the next."""
 
     codes: torch.Tensor  # uint8 [rows, in]
     scales: torch.Tensor  # float16 [rows, groups]
@@ -38,15 +42,32 @@ class Tile:
     error: LayerError
 
 
-RoundTile = Callable[[torch.Tensor, Spec, str], Tile]
-"""Rounds rows as they are stored; the name is for errors."""
+RoundTile = Callable[[torch.Tensor, Spec, str, slice], Tile]
+"""Rounds rows as they are stored, and measures the error of some; the name is for what is wrong with them."""
 
 
-def nearest(rows: torch.Tensor, spec: Spec, name: str) -> Tile:
+class _Room(threading.local):
+    """A thread's memory for what is made of a tile, used again for the next: fresh memory costs time."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, torch.Tensor] = {}
+
+    def take(self, name: str, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        count = math.prod(shape)
+        if name not in self._parts or self._parts[name].numel() < count:
+            self._parts[name] = torch.empty(count, dtype=dtype)
+        return self._parts[name][:count].view(shape)
+
+
+_room = _Room()
+
+
+def nearest(rows: torch.Tensor, spec: Spec, name: str, measured: slice) -> Tile:
     """Each weight to the nearest point of a grid over its group's whole range."""
     count, inputs = rows.shape
     groups = spec.groups(inputs)
-    weight = torch.empty(count, groups * spec.group_size)
+    width = groups * spec.group_size
+    weight = _room.take("weight", count, width)
     weight[:, :inputs] = rows
     weight[:, inputs:] = 0
     blocks = weight.view(count, groups, -1)
@@ -55,28 +76,25 @@ def nearest(rows: torch.Tensor, spec: Spec, name: str) -> Tile:
         finite(rows.float(), name)
     scale, zero = from_range(low.clamp_(max=0), high.clamp_(min=0), spec)
     wide_scale, wide_zero = scale.unsqueeze(-1), zero.unsqueeze(-1)
-    rounded = torch.div(blocks, wide_scale).round_().add_(wide_zero).clamp_(0, spec.top)
-    codes = _bytes(rounded.view(count, -1))[:, :inputs]
-    rounded.sub_(wide_zero).mul_(wide_scale)
+    rounded = torch.div(blocks, wide_scale, out=_room.take("rounded", *blocks.shape))
+    rounded.round_().add_(wide_zero).clamp_(0, spec.top)
+    codes = _room.take("codes", count, width, dtype=torch.uint8)
+    # numpy's conversion is vectorised, torch's to this type is not
+    np.copyto(codes.numpy(), rounded.view(count, width).numpy(), casting="unsafe")
     error = LayerError()
-    error.add_gap(weight, torch.sub(blocks, rounded, out=rounded))
-    return Tile(codes, scale.half(), zero.to(torch.uint8), error)
-
-
-def _bytes(whole: torch.Tensor) -> torch.Tensor:
-    """Whole numbers from 0 to 255 as bytes; numpy's conversion is vectorised, torch's to this type is not."""
-    return torch.from_numpy(whole.numpy().astype("uint8"))
+    error.add(blocks[measured], (rounded[measured] - wide_zero[measured]).mul_(wide_scale[measured]))
+    return Tile(codes[:, :inputs], scale.half(), zero.to(torch.uint8), error)
 
 
 def fitted(fit: Fit) -> RoundTile:
     """The same with grids that a function finds."""
 
-    def rounded(rows: torch.Tensor, spec: Spec, name: str) -> Tile:
+    def rounded(rows: torch.Tensor, spec: Spec, name: str, measured: slice) -> Tile:
         weight = finite(rows.float(), name)
         scale, zero = fit(grouped(weight, spec.group_size), spec)
         part = round_to(weight, scale, zero, spec)
         error = LayerError()
-        error.add(weight, part.dense())
+        error.add(weight[measured], part.dense()[measured])
         return Tile(part.codes, part.scales, part.zeros, error)
 
     return rounded
@@ -111,12 +129,15 @@ class _Layer:
     @torch.inference_mode()
     def _band(self, start: int, stop: int) -> LayerError:
         error, step = LayerError(), self._rows(_TILE)
+        stride = max(1, self.weights // _MEASURED)
         name, spec = f"{self.target.tensor}.weight", self.target.spec
         read = self.checkpoint.read
         rows = read(name).T.contiguous() if self.target.transposed else read(name, start, stop)
         for at in range(start, stop, step):
             end = min(at + step, stop)
-            tile = self.round_tile(rows[at - start : end - start], spec, self.target.module)
+            tile = self.round_tile(
+                rows[at - start : end - start], spec, self.target.module, slice(-at % stride, None, stride)
+            )
             self.qweight[:, at:end] = pack_rows(tile.codes, spec.bits).T
             self.scales[:, at:end] = tile.scales.T
             self.zeros[at:end] = tile.zeros

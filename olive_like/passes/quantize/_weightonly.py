@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ import torch
 from olive_like.artifacts import HfModel
 from olive_like.passes.base import Context
 from olive_like.passes.quantize import _grid
-from olive_like.passes.quantize._checkpoint import ShardWriter, copy_side_files
+from olive_like.passes.quantize._checkpoint import Checkpoint, ShardWriter, copy_side_files
 from olive_like.passes.quantize._outline import outline
 from olive_like.passes.quantize._output import (
     Report,
@@ -82,16 +83,22 @@ def _write(
         + [(f"{names[target.module]}.{part}", *form) for target in written for part, form in layout(target).items()],
     )
     report = Report(method)
-    for step, (target, parts, error) in enumerate(round_layers(checkpoint, written, way, context.threads)):
-        for part, tensor in parts.items():
-            writer.write(f"{names[target.module]}.{part}", tensor)
-        measured = error.to_json()
-        report.add(target, measured)
-        context.progress(step + 1, len(written), relative_error=measured["relative_error"])
-    for entry in kept:
-        writer.write_raw(entry.name, checkpoint.raw(entry.name))
+    with ThreadPoolExecutor(1) as copying:
+        copied = copying.submit(_copy, checkpoint, [entry.name for entry in kept], writer)
+        for step, (target, parts, error) in enumerate(round_layers(checkpoint, written, way, context.threads)):
+            for part, tensor in parts.items():
+                writer.write(f"{names[target.module]}.{part}", tensor)
+            measured = error.to_json()
+            report.add(target, measured)
+            context.progress(step + 1, len(written), relative_error=measured["relative_error"])
+        copied.result()
     writer.close()
     return report
+
+
+def _copy(checkpoint: Checkpoint, names: list[str], writer: ShardWriter) -> None:
+    for name in names:
+        writer.write_raw(name, checkpoint.raw(name))
 
 
 def _output_name(skeleton: Skeleton, target: Target) -> str:
