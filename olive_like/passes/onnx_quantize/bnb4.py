@@ -15,6 +15,7 @@ from olive_like.passes.onnx_quantize.settings import NODES_TO_EXCLUDE, Quantizin
 class OnnxBnb4Quantization(OnnxPass):
     """Quantise MatMul weights to the 4-bit float types nf4 or fp4."""
 
+    version = 2
     effect = Effect.SHRINKS
     tools = ("numpy", "onnx-ir", "onnxruntime")
     seeded = False

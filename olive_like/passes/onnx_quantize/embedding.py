@@ -15,6 +15,7 @@ from olive_like.passes.onnx_quantize.settings import NODES_TO_EXCLUDE, BlockSize
 class OnnxEmbeddingQuantization(OnnxPass):
     """Quantise embedding tables (Gather) alone, block by block; the rest of the graph stays."""
 
+    version = 2
     effect = Effect.SHRINKS
     tools = ("numpy", "onnx-ir")
     seeded = False

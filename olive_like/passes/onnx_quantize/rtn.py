@@ -16,6 +16,7 @@ from olive_like.passes.onnx_quantize.settings import NODES_TO_INCLUDE, BlockSize
 class OnnxBlockWiseRtnQuantization(OnnxPass):
     """Round weights of MatMul, Gemm and Gather to 4 or 8 bits per block; streams the model, needs no data."""
 
+    version = 2
     effect = Effect.SHRINKS
     tools = ("numpy", "onnx-ir", "onnxruntime")
     seeded = False

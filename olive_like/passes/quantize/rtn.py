@@ -12,7 +12,7 @@ from olive_like.passes.quantize.settings import EmbeddingConfig, WeightConfig, W
 class Rtn(WeightPass):
     """Round every weight to the nearest point of its group's grid: no data, seconds, and a baseline."""
 
-    version = 2
+    version = 3
 
     class Config(EmbeddingConfig):
         pass
