@@ -11,7 +11,7 @@ from typing import Any
 from olive_like.artifacts import Artifact
 from olive_like.engine.copying import copy_tree
 from olive_like.engine.events import write_json
-from olive_like.engine.placing import PROVENANCE, draft_beside, files_below, listed, place, recover
+from olive_like.engine.placing import PROVENANCE, draft_of, files_below, listed, place, recover, workplace
 from olive_like.errors import OliveLikeError
 from olive_like.store.locks import FileLock
 from olive_like.store.trouble import os_trouble
@@ -38,7 +38,7 @@ def deliver(name: str, artifact: Artifact, target: Path, provenance: Mapping[str
     """Put an artifact into its output folder, unless it is there already."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.parent / f".{target.name}.olive-lock"):
+        with FileLock(workplace(target) / f".{target.name}.olive-lock"):
             recover(target)
             if not _is_current(target, artifact, provenance):
                 _write(artifact, target, provenance)
@@ -61,7 +61,7 @@ def describe(artifact: Artifact) -> dict[str, Any]:
 
 
 def _write(artifact: Artifact, target: Path, provenance: Mapping[str, Any]) -> None:
-    draft = draft_beside(target)
+    draft = draft_of(target)
     # An input model that another run delivered has a story of its own, which is not this one's.
     names = [name for name in files_below(artifact.path) if name != PROVENANCE]
     try:

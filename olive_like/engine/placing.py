@@ -31,20 +31,29 @@ def listed(folder: Path) -> dict[str, Any]:
         files = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))["files"]
     except (OSError, ValueError, KeyError, TypeError):
         return ours
-    return {**ours, **files, PROVENANCE: {}} if isinstance(files, dict) else ours
+    if not isinstance(files, dict):
+        return ours
+    # Whoever wrote the list, what is not in the folder is not ours to remove.
+    inside = {name: entry for name, entry in files.items() if not name.startswith("/") and ".." not in name.split("/")}
+    return {**ours, **inside, PROVENANCE: {}}
 
 
-def draft_beside(target: Path) -> Path:
-    """Where to prepare the new content: on the same file system, out of sight."""
-    return target.parent / f".{target.name}.olive-draft-{secrets.token_hex(4)}"
+def workplace(target: Path) -> Path:
+    """The folder for drafts of a target, and for its lock: on the target's file system, out of sight."""
+    return target if os.path.ismount(target) else target.parent
+
+
+def draft_of(target: Path) -> Path:
+    """Where to prepare the new content."""
+    return workplace(target) / f".{target.name}.olive-draft-{secrets.token_hex(4)}"
 
 
 def recover(target: Path) -> None:
-    """Clear away what an interrupted run left beside the target; called under the target's lock.
+    """Clear away what an interrupted run left of its drafts; called under the target's lock.
 
     It is a draft or the folder that it replaced: what is ours there goes, everything else belongs to the target.
     """
-    for leftover in target.parent.glob(f".{glob.escape(target.name)}.olive-draft-*"):
+    for leftover in workplace(target).glob(f".{glob.escape(target.name)}.olive-draft-*"):
         for path in listed(leftover):
             (leftover / path).unlink(missing_ok=True)
         _move_missing(leftover, target)
@@ -65,7 +74,7 @@ def place(draft: Path, target: Path) -> None:
     for path in foreign:
         _share(target / path, draft / path)
     if not _exchange(draft, target):
-        old = draft_beside(target)
+        old = draft_of(target)
         os.rename(target, old)
         os.rename(draft, target)
     recover(target)  # the old folder is now beside the new one, with what somebody put there meanwhile

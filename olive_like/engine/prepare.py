@@ -13,6 +13,7 @@ from olive_like.engine.cancel import CancelHandle
 from olive_like.engine.events import RunLog, new_run_id
 from olive_like.engine.execution import Execution, Watch
 from olive_like.engine.limits import Limits
+from olive_like.engine.placing import workplace
 from olive_like.engine.runner import Finished, Order, carry_out
 from olive_like.errors import WorkflowError
 from olive_like.graph.model import Graph
@@ -201,10 +202,11 @@ def _targets(workflow: Workflow, plan: Plan, request: Request) -> dict[str, Path
 def _check_targets(targets: Mapping[str, Path]) -> None:
     """Refuse, before anything runs, folders that cannot be made."""
     for name, folder in targets.items():
-        there = next(path for path in (folder, *folder.parents) if path.exists())
-        if not there.is_dir():
-            why = f"{there} is a file"
-        elif there != folder and not os.access(there, os.W_OK | os.X_OK):
+        place = workplace(folder)
+        there = next(path for path in (place, *place.parents) if path.exists())
+        if file := next((path for path in (folder, there) if path.exists() and not path.is_dir()), None):
+            why = f"{file} is a file"
+        elif not os.access(there, os.W_OK | os.X_OK):
             why = f"nothing may be written in {there}"
         else:
             continue

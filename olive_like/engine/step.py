@@ -47,6 +47,7 @@ class Step:
     def job(self, launch: Launch, devices: Sequence[str], keep: int = 0) -> Job:
         """What the worker is told. Each attempt gets a staging folder of its own."""
         self.discard()
+        self.state.notes, self.state.metrics = [], {}  # an earlier attempt's, or of a result that was damaged
         node, store = self.state.plan.node, self.execution.store
         inputs = [self.execution.known(name) for name in node.inputs]
         data = {slot: self.execution.known(name) for slot, name in node.data.items()}

@@ -23,6 +23,7 @@ from olive_like.engine.meeting import Meeting, meet
 from olive_like.redact import Redactor
 from olive_like.systems.base import Launch
 
+_CLOCK = 0.05  # seconds by which a timer may come too early
 SILENCE_SECONDS = float(os.environ.get("OLIVE_LIKE_SILENCE_SECONDS", "600"))
 
 OnEvent = Callable[[str, dict[str, Any]], None]
@@ -57,6 +58,7 @@ class WorkerHandle:
     _log: LogPipe | None = None
     _peak: int = 0
     _heard: dict[int, float] = field(default_factory=dict)  # rank -> when it last gave a sign of life
+    _deadline: float = 0.0  # of the pass that runs, by the loop's clock
     _oom_kills: int = 0  # on this machine, a moment ago
 
     @property
@@ -97,8 +99,9 @@ class WorkerHandle:
         except _Lost as lost:
             return await self._explain_loss(lost.line)
         except TimeoutError:
+            late = asyncio.get_running_loop().time() >= self._deadline - _CLOCK
             await self.end()
-            return self._explain_timeout(timeout)
+            return self._explain_timeout(timeout if late else None)
         except asyncio.CancelledError:
             await self.end()
             raise
@@ -179,7 +182,7 @@ class WorkerHandle:
 
     async def _run(self, job: Job, on_event: OnEvent, timeout: float | None) -> Success | Failure:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout if timeout is not None else float("inf")
+        deadline = self._deadline = loop.time() + timeout if timeout is not None else float("inf")
         async with asyncio.timeout_at(min(deadline, loop.time() + SILENCE_SECONDS)) as limit:
 
             def heard(line: Line, done: bool = False) -> None:
@@ -277,7 +280,8 @@ class WorkerHandle:
         return Failure(f"{who} {how} in the middle of the pass{seen}", "The pass's log may say more.", lost=True)
 
     def _explain_timeout(self, timeout: float | None) -> Failure:
-        if timeout is not None and timeout < SILENCE_SECONDS:
+        """A pass took longer than it may; or, with no timeout, it is silent."""
+        if timeout is not None:
             return Failure(f"the pass was not done after {timeout:g} s", "Raise --timeout, or leave it out.")
         silent = min(self._heard, key=lambda rank: self._heard[rank], default=0)
         who = f"rank {silent}" if self.launch.ranks > 1 else "the worker"

@@ -90,6 +90,13 @@ def test_a_worker_that_is_silent_is_given_up(bench: Bench) -> None:
     assert "the worker gave no sign of life for 2 s" in said.stdout
 
 
+def test_a_pass_that_takes_too_long_is_no_silent_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("olive_like.engine.worker_handle.SILENCE_SECONDS", 2.0)
+    result = bench.run({"slow": {"type": "Null", "seconds": 60}}, timeout=3, retries=2)
+    assert result.passes["slow"].error["message"] == "the pass was not done after 3 s"
+    assert not result.passes["slow"].warnings
+
+
 def test_a_hint_for_what_meets_every_pass() -> None:
     full = failure(OSError(28, "No space left on device", "/x"))
     assert full["message"].startswith("OSError: [Errno 28] No space left on device")
@@ -273,6 +280,16 @@ def test_a_damaged_input_that_a_pass_takes_twice_is_made_again(bench: Bench, in_
     process = bench.start(file, "--json", *(["--in-process"] if in_process else []))
     out, _ = process.communicate(timeout=60)
     assert [item["status"] for item in json.loads(out)["passes"]] == ["ran", "ran"]
+
+
+@pytest.mark.usefixtures("plugin")
+def test_what_a_damaged_result_had_said_is_not_said_twice(bench: Bench) -> None:
+    passes = {"a": {"type": "Talk"}, "b": {"type": "Null"}}
+    first = bench.run(passes, in_process=True)
+    next((bench.cache / "objects").glob(f"*/{first.passes['a'].digest}/*")).unlink()
+    again = bench.run({**passes, "b": {"type": "Null", "bytes": 3}}, in_process=True)
+    assert again.passes["a"].status == "ran"
+    assert again.passes["a"].notes == first.passes["a"].notes == ["hello"]
 
 
 @pytest.mark.parametrize("in_process", [False, True])

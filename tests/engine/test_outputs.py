@@ -12,7 +12,7 @@ import pytest
 from olive_like.artifacts import NullArtifact
 from olive_like.engine import outputs, placing
 from olive_like.engine.outputs import deliver
-from olive_like.errors import StoreError
+from olive_like.errors import StoreError, WorkflowError
 from tests.engine.conftest import Bench
 
 
@@ -114,6 +114,39 @@ def test_the_current_folder_stays_the_same_folder(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(target)
     test_new_replaces_old_and_leaves_what_is_not_ours(tmp_path)
     assert target.stat().st_ino == inode
+
+
+def test_a_mount_point_needs_nothing_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "out" / "x"
+    target.mkdir(parents=True)
+    monkeypatch.setattr(placing.os.path, "ismount", lambda path: Path(path) == target)
+    drafts: list[Path] = []
+    monkeypatch.setattr(outputs, "draft_of", lambda path: drafts.append(placing.draft_of(path)) or drafts[-1])
+    for number, files in enumerate(({"a": "1", "b": "1"}, {"a": "2"})):
+        deliver("x", artifact(tmp_path, f"{number}", files), target, {"run": "1"})
+        assert content(target) == files
+    assert {draft.parent for draft in drafts} == {target}  # a rename cannot go from one file system to another
+
+
+def test_a_list_of_files_by_somebody_else_reaches_nothing_outside(tmp_path: Path) -> None:
+    target = tmp_path / "out" / "x"
+    target.mkdir(parents=True)
+    others = [tmp_path / "mine", tmp_path / "out" / "mine"]
+    for other in others:
+        other.write_text("mine")
+    listed = [str(others[0]), "../mine", "sub/../../mine"]
+    (target / placing.PROVENANCE).write_text(json.dumps({"files": {name: {} for name in listed}}))
+    deliver("x", artifact(tmp_path, "a", {"model.bin": "1"}), target, {"run": "1"})
+    assert [other.read_text() for other in others] == ["mine", "mine"]
+
+
+def test_a_folder_beside_which_nothing_may_be_written_is_refused_at_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (bench.out / "a").mkdir(parents=True)
+    monkeypatch.setattr("olive_like.engine.prepare.os.access", lambda path, _: Path(path) != bench.out)
+    with pytest.raises(WorkflowError, match="nothing may be written in"):
+        bench.run({"a": {"type": "Null", "fail": True}})
 
 
 @pytest.mark.parametrize("in_place", [False, True])
