@@ -58,13 +58,13 @@ def auto_round(iterations: int) -> Callable[[Task, list[list[int]]], Save]:
     return run
 
 
-def inc(make: str, **options: Any) -> Callable[[Task, list[list[int]]], Save]:
+def inc(make: str, dtype: str = "auto") -> Callable[[Task, list[list[int]]], Save]:
     def run(task: Task, texts: list[list[int]]) -> Save:
         import torch
         from neural_compressor.torch import quantization
 
-        config = getattr(quantization, make)(bits=4, group_size=task["group"], use_sym=task["sym"], **options)
-        model = load(task)
+        config = getattr(quantization, make)(bits=4, group_size=task["group"], use_sym=task["sym"])
+        model = load(task, dtype)
         layers = [name for name, _ in linears(model)]
         model = quantization.prepare(model, config, example_inputs=torch.tensor([texts[0]]))
         with torch.inference_mode(False), torch.no_grad():
@@ -147,7 +147,7 @@ PEERS = {
     "auto-round": Peer("auto-round", auto_round(200)),
     "auto-round-rtn": Peer("auto-round", auto_round(0)),
     "inc-gptq": Peer("neural-compressor-pt", inc("GPTQConfig")),
-    "inc-awq": Peer("neural-compressor-pt", inc("AWQConfig")),
+    "inc-awq": Peer("neural-compressor-pt", inc("AWQConfig", "float32")),
     "hqq": Peer("hqq", hqq(whole=False)),
     "hqq-whole-zeros": Peer("hqq", hqq(whole=True)),
     "olive-gptq": Peer("olive-ai", olive("Gptq")),
