@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,58 @@ def test_a_typo_in_target_modules(llama: HfModel, sums: Dataset, tmp_path: Path)
     assert "down_proj, embed_tokens, gate_proj, k_proj, lm_head, o_proj, q_proj, up_proj, v_proj" in caught.value.hint
     with pytest.raises(PassError, match="modules_to_save: the model has no layer 'head'"):
         run(adapters.LoRA, llama, tmp_path / "b", sums, modules_to_save=["head"], max_steps=1)
+
+
+def test_parts_of_a_model_and_patterns_name_layers(llama: HfModel) -> None:
+    from olive_like.passes._models import load_model
+    from olive_like.passes.finetune._build import adapter_config
+
+    base = load_model(llama)
+
+    def chosen(names: Any, **settings: Any) -> tuple[set[str], set[str]]:
+        config = adapters.LoRA.Config.model_validate({"target_modules": names, **settings})
+        made = adapter_config(base, "lora", config, "text-generation")
+        return set(made.target_modules or ()), set(made.exclude_modules or ())
+
+    both = {f"model.layers.{i}.self_attn.q_proj" for i in (0, 1)}
+    assert chosen(["q_proj", "v_proj"])[0] == {"q_proj", "v_proj"}
+    assert chosen([r".*\.q_proj"])[0] == chosen([r"model.layers.[01].self_attn.q_proj"])[0] == both
+    mlp = {f"model.layers.1.mlp.{name}_proj" for name in ("gate", "up", "down")}
+    assert chosen(["layers.1.mlp", "o_proj"])[0] == mlp | {"o_proj"}
+    assert chosen("all-linear", exclude_modules=["layers.1.mlp", "k_proj"])[1] == mlp | {"k_proj"}
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"exclude_modules": ["mpl"]}, "exclude_modules: the model has no layer 'mpl'"),
+        ({"rank_pattern": {"q_prj": 8}}, "rank_pattern: no layer is meant by 'q_prj'"),
+        ({"alpha_pattern": {"(q_proj": 8}}, "is no pattern"),
+        ({"target_modules": "(q_proj"}, "is no pattern"),
+    ]
+    for settings, words in wrong:
+        with pytest.raises(PassError, match=words):
+            chosen(settings.pop("target_modules", ["q_proj"]), **settings)
+    adapter_config(base, "lora", adapters.LoRA.Config(r=4, rank_pattern={r"layers\.0\..*q_proj": 8}), "text-generation")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words", "hint"),
+    [
+        ({"optim": "adam_w_torch"}, "no optimizer 'adam_w_torch'; did you mean adamw_torch", "adafactor"),
+        ({"lr_scheduler_type": "warmup_stable_decay"}, "'num_decay_steps'", "lr_scheduler_kwargs"),
+        ({"lr_scheduler_type": "cosine_with_min_lr"}, "min_lr", "lr_scheduler_kwargs"),
+        ({"lr_scheduler_kwargs": {"foo": 1}}, "unexpected keyword argument 'foo'", "lr_scheduler_kwargs"),
+    ],
+)
+def test_optimizers_and_schedules(
+    settings: dict[str, Any], words: str, hint: str, llama: HfModel, sums: Dataset, tmp_path: Path
+) -> None:
+    with pytest.raises(PassError, match=words) as caught:
+        run(adapters.LoRA, llama, tmp_path / "a", sums, r=4, max_steps=1, **settings)
+    assert hint in caught.value.hint
+
+
+@pytest.mark.skipif(importlib.util.find_spec("flash_attn") is not None, reason="it is there")
+def test_an_attention_that_is_not_installed(llama: HfModel, sums: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(PassError, match="FlashAttention"):
+        run(adapters.LoRA, llama, tmp_path / "a", sums, r=4, max_steps=1, attn_implementation="flash_attention_2")
 
 
 def test_the_guides_modules_of_gpt2(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from olive_like.passes.finetune import adapters
 from olive_like.passes.finetune.full import FullFinetune
 from olive_like.passes.finetune.merge import MergeAdapterWeights
 from olive_like.passes.weights import read_folder
-from tests.finetune.helpers import FILMS, PAIRS, SUMS, prepare, read_json, run, same_files
+from tests.finetune.helpers import FILMS, PAIRS, SUMS, Said, prepare, read_json, run, same_files
 from tests.tiny_models import tiny_bert, tiny_gpt2, tiny_llama, tiny_t5
 
 pytestmark = pytest.mark.heavy
@@ -274,3 +274,18 @@ def test_layers_that_are_not_held_in_four_bits(llama: HfModel, sums: Dataset, tm
         run(adapters.QLoRA, llama, tmp_path / "typo", sums, **SMALL, skip_modules=["v_prj"])
     made, _ = run(adapters.QLoRA, llama, tmp_path / "run", sums, **SMALL, skip_modules="v_proj,k_proj", max_steps=2)
     assert made.attributes["quantization"] == {"type": "nf4", "bits": 4, "skip": ["k_proj", "v_proj"]}
+
+
+@pytest.mark.parametrize(
+    ("cls", "words"), [(adapters.PiSSA, "a part of the base has none"), (adapters.LoHa, "`rank_d")]
+)
+def test_a_dropout_that_an_adapter_has_not(cls: Any, words: str, llama: HfModel, tmp_path: Path) -> None:
+    from olive_like.passes._models import load_model
+    from olive_like.passes.base import Context
+    from olive_like.passes.finetune._build import with_adapter
+
+    said = Said()
+    config = cls.Config.model_validate({"r": 4, "lora_dropout": 0.1})
+    context = Context(tmp_path, tmp_path, emit=said)
+    with_adapter(load_model(llama, dtype="float32"), cls.method, llama, config, "text-generation", context)
+    assert [words in text for text in said.texts("note")] == [True]

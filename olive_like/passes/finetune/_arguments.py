@@ -6,12 +6,14 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import accelerate.utils.other
 import torch
 from transformers import TrainingArguments
+from transformers.training_args import OptimizerNames
 
 from olive_like.errors import PassError
 from olive_like.passes.base import Context
@@ -32,6 +34,13 @@ def arguments(
     deepspeed: dict[str, Any] | None,
 ) -> TrainingArguments:
     """Ours in transformers' words. Ranks find each other here, and each its device."""
+    known = [one.value for one in OptimizerNames]
+    if config.optim not in known:
+        near = get_close_matches(config.optim, known, 1)
+        raise PassError(
+            f"there is no optimizer {config.optim!r}{f'; did you mean {near[0]}?' if near else ''}",
+            f"There are: {', '.join(known)}.",
+        )
     best = bool(config.early_stopping) or config.load_best_model_at_end
     strategy = config.eval_strategy or ("steps" if evaluates else "no")
     if not evaluates:

@@ -28,7 +28,7 @@ from olive_like.artifacts import Adapter, HfModel
 from olive_like.errors import PassError
 from olive_like.passes._models import attach_adapter
 from olive_like.passes.base import Context
-from olive_like.passes.finetune.layers import matches
+from olive_like.passes.finetune.layers import matches, means
 
 TASK_TYPES = {
     "text-generation": TaskType.CAUSAL_LM,
@@ -49,6 +49,7 @@ def with_adapter(base: Any, method: str, source: HfModel | Adapter, config: Any,
         model = attach_adapter(base, start, trainable=True)
     else:
         settings = adapter_config(base, method, config, task)
+        _say_if_unused(config, settings, context)
         try:
             model = get_peft_model(base, settings, autocast_adapter_dtype=True)
         except ValueError as error:
@@ -60,6 +61,17 @@ def with_adapter(base: Any, method: str, source: HfModel | Adapter, config: Any,
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise PassError("nothing would be trained: no layer got an adapter")
     return model
+
+
+def _say_if_unused(config: Any, settings: PeftConfig, context: Context) -> None:
+    """A dropout that the user set and that the adapter does not have."""
+    asked = config.lora_dropout if "lora_dropout" in config.model_fields_set else 0.0
+    if not asked or getattr(settings, "lora_dropout", None) == asked:
+        return
+    if hasattr(settings, "lora_dropout"):
+        context.note("`lora_dropout` has no effect here: an adapter that begins with a part of the base has none")
+    else:
+        context.note("`lora_dropout` has no effect here; there are `rank_dropout` and `module_dropout`")
 
 
 def adapter_config(base: Any, method: str, config: Any, task: str) -> PeftConfig:
@@ -82,10 +94,17 @@ def adapter_config(base: Any, method: str, config: Any, task: str) -> PeftConfig
     targets = config.target_modules or TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING.get(kind) or "all-linear"
     if isinstance(targets, list):
         check_names(base, targets, "target_modules")
+        targets = _spelt_out(base, targets)
+    left_out = config.exclude_modules
+    if isinstance(left_out, list):
+        check_names(base, left_out, "exclude_modules")
+        left_out = _spelt_out(base, left_out)
+    for field in ("rank_pattern", "alpha_pattern"):
+        _check_patterns(base, list(getattr(config, field)), field)
     common |= {
         "r": config.r,
         "target_modules": targets,
-        "exclude_modules": config.exclude_modules or (_heads(base, task) if targets == "all-linear" else None),
+        "exclude_modules": left_out or (_heads(base, task) if targets == "all-linear" else None),
         "layers_to_transform": config.layers_to_transform,
         "layers_pattern": config.layers_pattern,
         "rank_pattern": dict(config.rank_pattern),
@@ -129,6 +148,25 @@ def check_names(base: Any, names: list[str], field: str) -> None:
                 f"{field}: the model has no layer {name!r}{f'; did you mean {near[0]}?' if near else ''}",
                 f"Its layers are: {_there(base)}.",
             )
+
+
+def _spelt_out(base: Any, names: list[str]) -> list[str]:
+    """With layers in the place of patterns and of parts of the model: in a list peft takes names of layers alone."""
+    paths = [path for path, layer in base.named_modules() if isinstance(layer, _LAYERS)]
+    found: dict[str, None] = {}
+    for name in names:
+        is_layer = any(f".{path}".endswith(f".{name}") for path in paths)
+        inside = [] if is_layer else [path for path in paths if means(name, path)]
+        found.update(dict.fromkeys(inside or [name]))
+    return list(found)
+
+
+def _check_patterns(base: Any, patterns: list[str], field: str) -> None:
+    """That each fits the end of some layer's path, as peft takes them."""
+    paths = [path for path, _ in base.named_modules()]
+    for pattern in patterns:
+        if not any(matches(rf"(.*\.)?({pattern})$", path) for path in paths):
+            raise PassError(f"{field}: no layer is meant by {pattern!r}", f"The model's layers are: {_there(base)}.")
 
 
 def _leaf_names(base: Any) -> list[str]:

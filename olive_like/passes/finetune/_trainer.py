@@ -119,6 +119,26 @@ class OliveTrainer(Trainer):
         self.order = EpochOrder(lengths, size, self._order_seed, self._grouped)
         return self.order
 
+    # what the settings name
+
+    def create_optimizer(self, *arguments: Any) -> Any:
+        try:
+            return super().create_optimizer(*arguments)
+        except (ImportError, TypeError, ValueError) as error:
+            raise PassError(
+                f"the optimizer {self.args.optim.value} cannot be made: {str(error).splitlines()[0]}",
+                "`adamw_torch` needs no other package; `optim_args` has the others' arguments.",
+            ) from error
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        try:
+            return super().create_scheduler(num_training_steps, optimizer)
+        except (TypeError, ValueError) as error:
+            raise PassError(
+                f"the schedule {self.args.lr_scheduler_type.value} cannot be made: {str(error).splitlines()[0]}",
+                "Its arguments stand in `lr_scheduler_kwargs`.",
+            ) from error
+
     # checkpoints
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:

@@ -14,7 +14,7 @@ def means(name: str, path: str) -> bool:
 
 def matches(pattern: str, path: str) -> bool:
     """Whether a pattern, which a plain name is not, fits the whole path."""
-    if not any(sign in pattern for sign in "*^$|\\"):
+    if not any(sign in pattern for sign in "*+?^$|()[]\\"):
         return False
     try:
         return re.fullmatch(pattern, path) is not None
