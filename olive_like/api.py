@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from olive_like.diagnostics import Diagnostic
     from olive_like.engine.cancel import CancelHandle
     from olive_like.engine.outputs import Output
+    from olive_like.engine.prepare import Request
     from olive_like.engine.runner import Finished
     from olive_like.graph.plan import Plan
     from olive_like.store import Store
@@ -168,17 +169,27 @@ def run(
     warnings: list[str] = []
     with _store(workflow, cache_dir, warnings.append) as store:
         if until is None and only is None and is_open(workflow):
-            if again:
-                raise WorkflowError(
-                    "a search has many results of one pass: which is to be made again cannot be said",
-                    "Leave out --again, or give the open settings values with --set.",
-                )
+            _check_search_request(request)
             from olive_like.engine.cancel import CancelHandle
             from olive_like.search.deliver import run_search
 
             best, found = run_search(workflow, store, request, warnings, on_event, cancel or CancelHandle())
             return _reported(best, on_event, found.to_json())
         return _reported(execute(workflow, store, request, warnings, on_event, cancel), on_event)
+
+
+def _check_search_request(request: Request) -> None:
+    """Refuse what means nothing for a search."""
+    if request.again:
+        raise WorkflowError(
+            "a search has many results of one pass: which is to be made again cannot be said",
+            "Leave out --again, or give the open settings values with --set.",
+        )
+    if request.lock or request.locked:
+        raise WorkflowError(
+            "a search cannot be locked: it is the best workflow that is made again",
+            "Run the best.yaml that the search writes with --lock.",
+        )
 
 
 def plan(
@@ -250,7 +261,7 @@ def _reported(
 
     try:
         report_run(finished, search is not None)
-    except OSError as error:
+    except (OSError, OliveLikeError) as error:
         if on_event is not None:
             on_event({"event": "warning", "text": f"the report could not be written: {error}"})
     return _result(finished, search)

@@ -21,7 +21,7 @@ class RunLog:
     """Writes the folder of one run.
 
     `events.jsonl` has every event, `run.json` the summary, `plan.json` the plan, `logs/` what each pass
-    printed, `metrics.jsonl` the progress of every training pass. Nothing in it has a secret.
+    printed, `metrics/` the progress of every training pass. Nothing in it has a secret.
     """
 
     def __init__(self, folder: Path, run: str, redactor: Redactor, listener: Listener | None = None) -> None:

@@ -129,6 +129,11 @@ def plain(value: Any) -> Any:
 def _check_request(workflow: Workflow, request: Request) -> None:
     if request.jobs is not None and request.jobs < 1:
         raise WorkflowError(f"jobs must be 1 or more, not {request.jobs}")
+    if request.in_process and request.timeout is not None:
+        raise WorkflowError(
+            "a pass that runs in this very process cannot be ended when its time is up",
+            "Leave out the timeout, or --in-process.",
+        )
     if (request.lock or request.locked) and workflow.file is None:
         raise WorkflowError("only a workflow in a file can be locked")
     if request.lock and request.part:

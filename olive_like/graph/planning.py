@@ -45,6 +45,8 @@ def plan_workflow(
 
     `again` names what is to run whatever the store has.
     """
+    if only is not None and until is not None:
+        raise WorkflowError("`until` and `only` exclude each other", "Name one pass.")
     graph = graph or graph_of(workflow)
     target = only or until
     if target is not None:

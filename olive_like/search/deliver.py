@@ -32,7 +32,7 @@ def run_search(
     cancel: CancelHandle,
 ) -> tuple[Finished, Search]:
     """Search, then run the best workflow, all of whose passes are there, to deliver its outputs."""
-    folder = store.layout.runs.parent / "searches" / search_id(workflow)
+    folder = (store.over or store).layout.searches / search_id(workflow)
     quiet = replace(request, output_dir=None, lock=False, locked=False, fail_fast=False)
     found = search(workflow, store, quiet, on_event, cancel, folder)
     if found.workflow is None and found.interrupted:

@@ -14,7 +14,7 @@ from olive_like.engine.execution import Execution
 from olive_like.engine.goals import verdicts
 from olive_like.engine.prepare import Request, execute
 from olive_like.errors import WorkflowError
-from olive_like.graph.check_search import check_search, measured_by
+from olive_like.graph.check_search import check_search, find, measured_by
 from olive_like.graph.model import SOURCE, Graph, Role
 from olive_like.graph.planning import graph_of
 from olive_like.search.merged import merge
@@ -230,6 +230,7 @@ class _Searcher:
         if trial.status != "open":
             return
         missing = [aim.name for aim in self.aims if aim.name not in trial.values]
+        missing += [bound.metric for bound in self.strategy.constraints if find(bound.metric, trial.values) is None]
         if missing:
             trial.status, trial.why = "failed", [f"{missing[0]} was not measured"]
             return

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _DAY = 86400.0
 _SCRATCH_DAYS = 30  # checkpoints of passes that nobody took up again
 _QUARANTINE_DAYS = 7
-_RUN_DAYS = 90  # what runs said: events, logs, reports
+_RUN_DAYS = 90  # what runs said: events, logs, reports; what searches remember
 _RECORD_DAYS = 180  # records without an artifact, of use to `explain` only
 _MEMO_DAYS = 90
 _BATCH = 64
@@ -195,12 +195,24 @@ def _leftovers(store: Store, older_than: float | None, now: float) -> Iterable[P
             age = now - _last_change(path)
             if age > (days * _DAY if older_than is None else older_than) and _is_idle(store, path.name):
                 yield path
-    silent = _RUN_DAYS * _DAY if older_than is None else max(older_than, _DAY)  # a live run says something every day
-    yield from (path for path in _children(layout.runs) if now - _last_change(path) > silent)
+    silent = _RUN_DAYS * _DAY if older_than is None else max(older_than, _DAY)
+    for folder in (layout.runs, layout.searches):
+        yield from (path for path in _children(folder) if now - _last_change(path) > silent and _is_over(path))
     for shard in _children(layout.objects):
         for path in _children(shard):
             if path.name.startswith(".") and now - _last_change(path) > _DAY:
                 yield path
+
+
+def _is_over(run: Path) -> bool:
+    """Whether the process of a run is gone: it holds its log's lock; where there are no locks its silence says so."""
+    log = run / "events.jsonl"
+    if not log.exists():
+        return True
+    lock = FileLock(log, keep=True)
+    over = lock.try_acquire()
+    lock.release()
+    return over
 
 
 def _is_idle(store: Store, key: str) -> bool:

@@ -36,6 +36,7 @@ class Layout:
         self.quarantine = root / "quarantine"
         self.trash = root / "trash"
         self.runs = root / "runs"
+        self.searches = root / "searches"
 
     def object(self, digest: str) -> Path:
         return self.objects / digest[:2] / digest

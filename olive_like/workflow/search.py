@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class _Model(BaseModel):
@@ -26,6 +26,12 @@ class Constraint(_Model):
     max: float | None = Field(None, description="Largest value allowed.")
     max_degradation: float | None = Field(None, ge=0, description="Most that may be lost against the input model.")
     relative: bool = Field(False, description="Whether max_degradation is a part (0.01 is 1 %) and not a difference.")
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Constraint:
+        if self.min is None and self.max is None and self.max_degradation is None:
+            raise ValueError("a constraint needs `min`, `max` or `max_degradation`")
+        return self
 
 
 class SearchStrategy(_Model):

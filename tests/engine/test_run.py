@@ -242,3 +242,10 @@ def test_an_output_folder_that_cannot_be_made_is_refused_before_anything_runs(be
         run(bench.flow(CHAIN, output_dir=str(bench.root / "file" / "deep")))
     assert "output_dir" in caught.value.hint
     assert not bench.cache.exists() or not list(bench.cache.glob("objects/*/*"))
+
+
+def test_what_cannot_be_heeded_together_is_refused(bench: Bench) -> None:
+    with pytest.raises(WorkflowError, match="cannot be ended"):
+        bench.run(CHAIN, in_process=True, timeout=5)
+    with pytest.raises(WorkflowError, match="exclude each other"):
+        bench.run(CHAIN, until="a", only="b")

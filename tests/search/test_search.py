@@ -132,6 +132,17 @@ def test_a_grid_over_endless_numbers_is_refused(searched):
         searched(text)
 
 
+@pytest.mark.parametrize("option", ["lock", "locked"])
+def test_a_search_is_not_locked(searched, option):
+    with pytest.raises(WorkflowError, match="cannot be locked"):
+        searched(**{option: True})
+
+
+def test_a_constraint_without_a_bound_is_refused(searched):
+    with pytest.raises(WorkflowError, match="needs `min`, `max`"):
+        searched(FLOW.replace("{sampler: grid}", "{sampler: grid, constraints: [{metric: size_on_disk}]}"))
+
+
 def test_settings_of_an_alternative_count_only_where_it_is_taken(tmp_path):
     (tmp_path / "flow.yaml").write_text(FLOW)
     workflow = read(tmp_path / "flow.yaml").require()

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from olive_like.cli import main
+from olive_like.engine.events import RunLog
+from olive_like.redact import Redactor
 from olive_like.store import Store
 from olive_like.store.collect import parse_size, parse_span
 from tests.store.helpers import KEY, Cache, produce
@@ -169,6 +171,21 @@ def test_gc_takes_what_old_runs_said(tmp_path: Path) -> None:
         assert [path.name for path in cache.gc().leftovers] == ["year"]
         assert [path.name for path in cache.gc(older_than=0).leftovers] == ["week"]  # `new` may be running
         assert [path.name for path in cache.layout.runs.iterdir()] == ["new"]
+
+
+def test_gc_leaves_a_run_that_lives_however_silent(tmp_path: Path) -> None:
+    then = time.time() - 365 * 86400.0
+    with Store(tmp_path / "cache") as cache:
+        old = [cache.layout.runs / "over", cache.layout.runs / "lives", cache.layout.searches / "old"]
+        for folder in old:
+            folder.mkdir(parents=True)
+        log = RunLog(old[1], "lives", Redactor())
+        for path in (*old, *old[1].iterdir(), old[1] / "events.jsonl"):
+            os.utime(path, (then, then))
+        assert cache.gc().leftovers == [old[0], old[2]]
+        log.close()
+        os.utime(old[1], (then, then))
+        assert cache.gc().leftovers == [old[1]]
 
 
 def test_export_and_import(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
