@@ -179,7 +179,9 @@ class Encoder:
             self._measures = not self.config.labels and _are_measured(values)
         result = Encoded("regression" if self._measures else "classification", [])
         if not self._measures:
-            result.labels = self.config.labels or sorted({_label_name(value) for value in values}, key=_label_order)
+            result.labels = list(
+                self.config.labels or sorted({_label_name(value) for value in values}, key=_label_order)
+            )
         for example, record in zip(examples, self._classified(examples, result), strict=True):
             label = example.label
             record["label"] = _measured(label) if self._measures else _index(label, result.labels)

@@ -30,7 +30,7 @@ def test_csv_and_tsv_and_text(tmp_path: Path) -> None:
     assert rows_of(write(tmp_path / "a.csv", 'a,b\n1,"x\ny"\n2,z\n')) == [{"a": "1", "b": "x\ny"}, {"a": "2", "b": "z"}]
     assert rows_of(write(tmp_path / "a.tsv", "a\tb\n1\t2\n")) == [{"a": "1", "b": "2"}]
     assert rows_of(write(tmp_path / "a.txt", "one\n\ntwo\r\n")) == [{"text": "one"}, {"text": "two"}]
-    whole = "a page\x0cbreak, a\u2028separator"
+    whole = "a page\x0cbreak and a\u2028separator"
     assert rows_of(write(tmp_path / "b.csv", f"a\n{whole}\n")) == [{"a": whole}]
     assert rows_of(write(tmp_path / "b.txt", f"{whole}\n")) == [{"text": whole}]
 
@@ -158,6 +158,7 @@ def test_a_licence_among_pictures_is_no_data(tmp_path: Path) -> None:
         ('{"a": 1}\n{"a": 1, "a": 2}\n', 2, "the key 'a' stands there twice"),
         ('[{"a": 1},\n {"b": {"a": 1, "a": 2}}]', 2, "the key 'a' stands there twice; nothing after it can be read"),
         ('{"a": "\\ud83d\\ude00"}\n{"a": "x \\ud83d y"}\n', 2, r"\ud83d is half a character"),
+        ('[{"a": 1}]\n[{"a": 2}]\n', 1, "the array ends here; nothing after it can be read"),
         ('{\n "data": [{"a": 1}]\n}\n', 1, "the rows may be what 'data' holds"),
     ],
 )

@@ -153,10 +153,26 @@ def test_classes_have_one_order_for_both_splits(models: dict[str, HfModel], tmp_
     assert scores.dataset.attributes["kind"] == "regression"
 
 
+def test_numbers_to_come_near_to_are_such_in_both_splits(models: dict[str, HfModel], tmp_path: Path) -> None:
+    rows = [{"text": "a", "label": label} for label in ("0.5", 2, 3.0, 4)]  # as CSV and as JSON write them
+    halves = {"split": "train[:2]", "eval_split": "train[2:]"}
+    made = Prepared(models["bert"], tmp_path / "o", rows=rows, **halves)
+    assert (made.dataset.attributes["kind"], made.dataset.attributes["labels"]) == ("regression", [])
+    assert [record["label"] for record in [*made.records, *made.eval]] == [0.5, 2.0, 3.0, 4.0]
+    with pytest.raises(PassError, match="the label 'good' is no number"):
+        Prepared(models["bert"], tmp_path / "p", rows=[*rows[:2], *rows[:1], {"text": "a", "label": "good"}], **halves)
+
+
 def test_an_unknown_label(models: dict[str, HfModel], tmp_path: Path) -> None:
     rows = [{"text": "a", "label": "good"}, {"text": "b", "label": "goood"}]
     with pytest.raises(PassError, match="the label 'goood' is unknown; known: good, bad"):
         Prepared(models["bert"], tmp_path / "o", rows=rows, labels=["good", "bad"])
+    by_number = [{"text": "a", "label": "1"}, {"text": "b", "label": 0}]
+    made = Prepared(models["bert"], tmp_path / "n", rows=by_number, labels=["good", "bad"])
+    assert [record["label"] for record in made.records] == [1, 0]
+    stars = [{"text": "a", "label": 1}, {"text": "b", "label": 2}, {"text": "c", "label": 0}]
+    with pytest.raises(PassError, match="the label '0' is unknown; known: 1, 2"):
+        Prepared(models["bert"], tmp_path / "s", rows=stars, split="train[:2]", eval_split="train[2:]")
 
 
 def test_a_cut_classification_text_keeps_its_end_marker(models: dict[str, HfModel], tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ def read_records(context: Context) -> tuple[list[Record], list[Record], dict[str
     facts = dict(prepared.attributes)
     other = context.data.get("eval_data_config")
     if other is not None:
+        if facts["kind"] == "regression" and other.attributes["kind"] == "classification":
+            return records, _whole_numbers(read(other, "train"), list(other.attributes["labels"])), facts
         if other.attributes["kind"] != facts["kind"]:
             raise PassError(
                 f"the training data are {facts['kind']}, the evaluation data {other.attributes['kind']}",
@@ -43,4 +45,17 @@ def _same_labels(records: list[Record], have: list[str], want: list[str]) -> lis
             record["label"] = order[record["label"]]
         elif have:
             record["labels"] = [order[label] if label >= 0 else label for label in record["labels"]]
+    return records
+
+
+def _whole_numbers(records: list[Record], names: list[str]) -> list[Record]:
+    """Numbers that were taken for classes, since by chance all of them are whole."""
+    try:
+        numbers = [float(name) for name in names]
+    except ValueError:
+        raise PassError(
+            f"the training data have numbers as labels, the evaluation data {', '.join(names[:3])}"
+        ) from None
+    for record in records:
+        record["label"] = numbers[record["label"]]
     return records

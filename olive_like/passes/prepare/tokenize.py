@@ -15,6 +15,7 @@ class TokenizedText(Pass):
     accepts = (HfModel, Adapter)
     produces = Dataset
     tools = ("tokenizers",)
+    version = 2
     traits = ()
     reads = (
         "tokenizer*",
