@@ -26,7 +26,7 @@ from olive_like.passes.quantize._pack import pack_rows, pack_zeros
 from olive_like.passes.quantize._skeleton import Target, finite
 
 Fit = Callable[[torch.Tensor, Spec], tuple[torch.Tensor, torch.Tensor]]
-_TILE = 1 << 19  # weights at a time: with what is made of them, little more than a core's cache holds
+_TILE = 1 << 18  # weights at a time: with what is made of them, little more than a core's cache holds
 _BAND = 1 << 20  # weights that a thread reads at a time
 _MEASURED = 1 << 18  # weights of a layer whose error is measured, or all
 _AHEAD = 1 << 26  # weights that may be under way at once, at half a byte each or so
