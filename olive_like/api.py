@@ -151,6 +151,7 @@ def run(
     """
     from olive_like.engine.prepare import Request, execute
     from olive_like.graph.check_search import is_open
+    from olive_like.graph.planning import graph_of
 
     request = Request(
         jobs=jobs,
@@ -175,7 +176,9 @@ def run(
 
             best, found = run_search(workflow, store, request, warnings, on_event, cancel or CancelHandle())
             return _reported(best, on_event, found.to_json())
-        return _reported(execute(workflow, store, request, warnings, on_event, cancel), on_event)
+        graph = graph_of(workflow)
+        said = [*workflow.warnings, *graph.warnings]
+        return _reported(execute(workflow, store, request, warnings, on_event, cancel, graph, said=said), on_event)
 
 
 def _check_search_request(request: Request) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,8 +27,10 @@ from olive_like.systems.machine import this_machine
 from olive_like.workflow.schema import Workflow
 
 if TYPE_CHECKING:
+    from olive_like.diagnostics import Diagnostic
     from olive_like.engine.warm import Warm
 
+_MOST_SAID = 20
 _OUTPUTS = "outputs"  # beside the workflow's file, where nothing else is said
 
 
@@ -64,8 +66,12 @@ def execute(
     graph: Graph | None = None,
     watch: Watch | None = None,
     warm: Warm | None = None,
+    said: Sequence[Diagnostic] = (),
 ) -> Finished:
-    """Plan and run a workflow, or a graph that was made of it; `watch` may stop single passes."""
+    """Plan and run a workflow, or a graph that was made of it; `watch` may stop single passes.
+
+    `said` is what was noticed in reading the workflow: it is told when the run begins.
+    """
     _check_request(workflow, request)
     plan = plan_workflow(workflow, store, until=request.until, only=request.only, again=request.again, graph=graph)
     lock = _read_lock(workflow, plan, part=request.part) if request.locked else None
@@ -92,12 +98,23 @@ def execute(
     )
     for text in warnings:
         log.emit("warning", text=text)
+    for kind, text in told(said):
+        log.emit(kind, text=text)
     if lock is not None:
         order.before_delivery = partial(_hold_to, lock, execution)
     finished = carry_out(execution, order, cancel or CancelHandle())
     if finished.status == "ok" and request.lock:
         _write_lock(workflow, execution)
     return finished
+
+
+def told(said: Sequence[Diagnostic]) -> Iterator[tuple[str, str]]:
+    """Severity and text of each diagnostic in a line; of very many the first."""
+    for one in said[:_MOST_SAID]:
+        place = f"{one.file}:{one.line}: " if one.file and one.line else ""
+        yield one.severity.value, f"{place}{one.message} ({one.code})"
+    if len(said) > _MOST_SAID:
+        yield "note", f"{len(said) - _MOST_SAID} more warnings and notes: `olive-like check` has them all"
 
 
 def _hold_to(lock: Mapping[str, Any], execution: Execution) -> None:

@@ -121,6 +121,8 @@ def describe(event: Mapping[str, Any]) -> str | None:
             return f"{name}: waits, {event['why']}"
         case "warning":
             return f"warning: {name + ': ' if name else ''}{event['text']}"
+        case "note" if not name:  # of the run; those of passes stand in the summary
+            return f"note: {event['text']}"
         case "skipped":
             return f"{name}: skipped, {event['why']}"
     return None

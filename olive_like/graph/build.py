@@ -30,7 +30,7 @@ def build(workflow: Workflow, problems: Problems) -> Graph | None:
 
     What is wrong goes to `problems`; with an error among it there is no graph.
     """
-    before = len(problems.errors)
+    before, known = len(problems.errors), len(problems.found)
     open_ = any(entry.spaces or entry.alternatives or entry.skips for entry in workflow.passes.values())
     if open_ or workflow.search_strategy is not None:
         from olive_like.graph.check_search import check_search
@@ -39,7 +39,10 @@ def build(workflow: Workflow, problems: Problems) -> Graph | None:
     builder = _Builder(workflow, problems)
     builder.add_passes()
     graph = builder.graph() if len(problems.errors) == before else None
-    return graph if len(problems.errors) == before else None
+    if graph is None or len(problems.errors) > before:
+        return None
+    graph.warnings = tuple(problems.found[known:])
+    return graph
 
 
 def _goals() -> Any:

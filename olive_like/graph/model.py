@@ -12,6 +12,8 @@ from olive_like.passes.base import Pass, PassConfig
 if TYPE_CHECKING:
     import networkx as nx
 
+    from olive_like.diagnostics import Diagnostic
+
 SOURCE = "input_model"  # the name by which passes refer to the model that the workflow starts from
 
 
@@ -51,6 +53,7 @@ class Graph:
     nodes: dict[str, Node]
     dag: nx.DiGraph[str]
     outputs: dict[str, str]  # output name -> node name
+    warnings: tuple[Diagnostic, ...] = ()  # what was noticed in making it
 
     def descendants(self, name: str) -> list[str]:
         """What cannot run when `name` fails, in running order."""

@@ -40,7 +40,7 @@ def run_search(
     if found.workflow is None:
         raise _nothing(found)
     best = read(found.workflow, base_dir=workflow.base_dir).require()
-    finished = execute(best, store, replace(request, lock=False, locked=False), warnings, on_event, cancel)
+    finished = execute(best, store, request, warnings, on_event, cancel, said=workflow.warnings)
     base = request.output_dir or workflow.resolve(workflow.output_dir or "outputs")
     write_files(found, finished.execution.log.folder, workflow.base_dir)
     if (folder / STUDY).is_file():

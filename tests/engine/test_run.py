@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from olive_like.api import check, plan, run
+from olive_like.engine import progress
 from olive_like.errors import WorkflowError
 from tests.engine.conftest import Bench
 
@@ -249,3 +250,13 @@ def test_what_cannot_be_heeded_together_is_refused(bench: Bench) -> None:
         bench.run(CHAIN, in_process=True, timeout=5)
     with pytest.raises(WorkflowError, match="exclude each other"):
         bench.run(CHAIN, until="a", only="b")
+
+
+def test_what_was_noticed_in_the_workflow_is_told_when_it_runs(bench: Bench) -> None:
+    heard: list[dict] = []
+    flow = {"log_severity_level": 1, "data_configs": {"rows": {"rows": [{"text": "a"}]}}}
+    assert bench.run(CHAIN, flow, on_event=heard.append).ok
+    told = [(e["event"], e["text"][-7:]) for e in heard if e["event"] in ("warning", "note")]
+    assert told == [("note", "(OL351)"), ("warning", "(OL206)")]
+    assert progress.describe({"event": "note", "text": "x"}) == "note: x"
+    assert progress.describe({"event": "note", "text": "x", "pass": "a"}) is None
