@@ -236,6 +236,26 @@ def test_compose_and_split(tmp_path: Path) -> None:
     assert len(as_text.attributes["components"]) == 2
 
 
+def test_a_name_inside_of_one_part_may_be_that_of_anothers_input(tmp_path: Path) -> None:
+    kind = (TensorProto.FLOAT, ["batch", 4])
+    relu, neg = node("Relu", ["x"], ["w"], "r"), node("Neg", ["w"], ["y"], "n")
+    first = save(tmp_path / "a", graph([relu, neg], {}, {"x": kind}, {"y": kind}))
+    second = save(tmp_path / "b", graph([node("Add", ["y", "w"], ["z"], "a")], {}, {"y": kind, "w": kind}, {"z": kind}))
+    whole = run_pass("ComposeOnnxModels", [first, second])
+    x = np.array([[-1.0, 2, 3, 4]], np.float32)
+    np.testing.assert_array_equal(session_outputs(whole, x=x, w=x)[0], x - np.maximum(x, 0))
+
+
+def test_what_is_no_number_passes_no_bound() -> None:
+    from olive_like.passes.onnx_graph._discrepancy import _difference
+
+    fine = np.array([1.0, -np.inf], np.float32)
+    assert _difference("y", fine, fine).tolist() == [0, 0]
+    for bad in ([np.nan, -np.inf], [1, np.inf], [np.inf, -np.inf]):
+        with pytest.raises(PassError, match="the output y holds NaN, or Inf"):
+            _difference("y", np.array(bad, np.float32), fine)
+
+
 def test_split_says_what_is_wrong(tmp_path: Path) -> None:
     model = text_model(tmp_path / "in")
     with pytest.raises(PassError, match="not said where to split"):

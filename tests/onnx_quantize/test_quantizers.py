@@ -9,11 +9,23 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from olive_like.artifacts import CompositeModel, OnnxModel
 from olive_like.errors import PassError
-from tests.onnx_graph.small import Events, ops, random, relative, run_pass, session_outputs, simple, text_model, tokens
+from tests.onnx_graph.small import (
+    Events,
+    graph,
+    ops,
+    random,
+    relative,
+    run_pass,
+    save,
+    session_outputs,
+    simple,
+    text_model,
+    tokens,
+)
 
 pytestmark = pytest.mark.heavy
 
@@ -254,3 +266,13 @@ def test_external_data_and_half_precision(tmp_path: Path) -> None:
     assert (
         relative(session_outputs(model, input_ids=tokens())[0], session_outputs(quantized, input_ids=tokens())[0]) < 0.3
     )
+
+
+@pytest.mark.parametrize("kind", ["e4m3fn", "e5m2"])
+def test_small_weights_in_half_precision_keep_their_scales(tmp_path: Path, kind: str) -> None:
+    weight = (random(256, 8, seed=1) * 2e-4).astype(np.float16)
+    shape = {"x": (TensorProto.FLOAT16, ["n", 256])}, {"y": (TensorProto.FLOAT16, ["n", 8])}
+    model = save(tmp_path / "in", graph([helper.make_node("MatMul", ["x", "w"], ["y"], "m")], {"w": weight}, *shape))
+    after = run_pass("OnnxFloat8Quantization", model, float8_type=kind)
+    stored = {t.name: numpy_helper.to_array(t).astype(np.float64) for t in onnx.load(after.file).graph.initializer}
+    assert relative(weight.astype(np.float64), stored["w_float8"] * stored["w_scale"]) < 0.13  # two bits of mantissa

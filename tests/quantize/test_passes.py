@@ -9,6 +9,7 @@ import pytest
 pytestmark = pytest.mark.heavy
 torch = pytest.importorskip("torch")
 
+from pydantic import ValidationError  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 from transformers import AutoModel, AutoModelForCausalLM  # noqa: E402
 
@@ -245,8 +246,9 @@ def test_rotation_inside_of_gptqmodel(tmp_path, data):
     assert config(made)["tie_word_embeddings"] is False
     want = logits(AutoModelForCausalLM.from_pretrained(model.path))
     assert torch.allclose(logits(load_quantized(made.path)), want, atol=0.02)
-    with pytest.raises(PassError, match="no rotation is called 'twist'"):
-        run("GptqModel", model, tmp_path / "other", data, group_size=32, rotation="twist")
+    for wrong in ({"rotation": "twist"}, {"group_size": 0}, {"dynamic": {"+:.*": {"group_size": -3}}}):
+        with pytest.raises(ValidationError, match=r"'hadamard' or 'random'|must be a positive number, or -1"):
+            run("GptqModel", model, tmp_path / "other", data, **wrong)
 
 
 def test_without_data_the_model_writes_its_own(tmp_path, monkeypatch):

@@ -100,16 +100,12 @@ class TestMix:
     def test_the_quantiser_after_it_follows(self, tmp_path):
         model = tiny_llama(tmp_path / "model")
         data = calibration(tmp_path / "text")
-        advised, said = run(
-            "SelectiveMixedPrecision",
-            model,
-            tmp_path / "mix",
-            data,
-            algorithm="kld_gradient",
-            group_size=32,
-            ratio=0.65,
-        )
+        settings = {"algorithm": "kld_gradient", "group_size": 32, "ratio": 0.65}
+        advised, said = run("SelectiveMixedPrecision", model, tmp_path / "mix", data, **settings)
         advice = advised.attributes["mixed_precision"]
+        noisy = tiny_llama(tmp_path / "noisy", attention_dropout=0.5)  # the same weights
+        again, _ = run("SelectiveMixedPrecision", noisy, tmp_path / "same", data, **settings)
+        assert again.attributes == advised.attributes
         share = next(v["value"] for kind, v in said if kind == "metric" and v["name"] == "high_bits_share")
         assert 0.1 < share <= 0.35
         assert all(score >= 0 for score in advice["sensitivity"].values())

@@ -61,7 +61,8 @@ def join(graphs: list[tuple[str, ir.Model]]) -> ir.Model:
     """One model of several; an input takes the output of the same name of a model before, or is shared."""
     inputs: dict[str, ir.Value] = {}
     outputs: dict[str, ir.Value] = {}
-    taken: set[str] = set()
+    # Names of inputs and outputs stay, so no value inside of another part may have one.
+    taken = {str(value.name) for _, model in graphs for value in (*model.graph.inputs, *model.graph.outputs)}
     nodes: list[ir.Node] = []
     weights: list[ir.Value] = []
     opsets: dict[str, int] = {}

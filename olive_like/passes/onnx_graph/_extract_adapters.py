@@ -12,7 +12,15 @@ from olive_like.passes._adapter_graph import take_out
 from olive_like.passes._adapter_runtime import run_with
 from olive_like.passes._onnx_files import components, copy_side_files, finish, graph_file, load_ir, save_ir
 from olive_like.passes._onnx_rewrite import EXACT, target_of
-from olive_like.passes._onnx_runtime import SHAPES, make_feeds, open_session, run_session, vocabulary_of
+from olive_like.passes._onnx_runtime import (
+    SHAPES,
+    describe_graph,
+    known_axes,
+    make_feeds,
+    open_session,
+    run_session,
+    vocabulary_of,
+)
 from olive_like.passes._verify import Comparison, compare_outputs, judge
 from olive_like.passes.base import Context
 
@@ -49,7 +57,8 @@ def _compare(before: OnnxModel, after: OnnxModel, weights: dict[str, Any], conte
     comparison = Comparison()
     old = open_session(graph_file(before), threads=context.threads)
     new = open_session(graph_file(after), threads=context.threads)
+    io, known = describe_graph(graph_file(before)), known_axes(before)
     for shape in SHAPES:
-        feeds = make_feeds(before.attributes["io"], shape, 0, vocabulary_of(before))
+        feeds = make_feeds(io, replace(shape, known=known), 0, vocabulary_of(before))
         compare_outputs(run_session(old, feeds), run_with(new, feeds, weights), comparison)
     return comparison

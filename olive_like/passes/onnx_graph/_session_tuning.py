@@ -22,6 +22,7 @@ from olive_like.passes._onnx_runtime import (
     Arrays,
     Shape,
     describe_graph,
+    known_axes,
     make_feeds,
     vocabulary_of,
 )
@@ -37,6 +38,7 @@ _LEVELS = {
     2: ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     99: ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
+_OF_DEVICE = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _MODES = {0: ort.ExecutionMode.ORT_SEQUENTIAL, 1: ort.ExecutionMode.ORT_PARALLEL}
 
 
@@ -44,6 +46,8 @@ def tune(model: OnnxModel, config: Any, context: Context) -> OnnxModel:
     """Try all combinations on the model's main graph; the fastest goes into the attributes."""
     graphs = components(model)
     path = graphs.get("model") or graphs.get("decoder") or next(iter(graphs.values()))
+    if config.providers_list is None:
+        config = config.model_copy(update={"providers_list": _OF_DEVICE[context.device]})
     feeds = _feeds(model, path, config, context)
     trials: list[dict[str, Any]] = []
     combinations = list(_combinations(config))
@@ -57,6 +61,8 @@ def tune(model: OnnxModel, config: Any, context: Context) -> OnnxModel:
                 ) from error
             context.warn(f"{settings['provider']} does not run the model: {str(error).splitlines()[0]}")
         context.progress(number, len(combinations))
+    if not trials:
+        raise PassError("none of the execution providers runs the model", "The warnings above say why.")
     best, default = min(trials, key=lambda trial: trial["median_ms"]), trials[0]
     context.metric("latency_ms.default", default["median_ms"])
     context.metric("latency_ms.tuned", best["median_ms"])
@@ -74,7 +80,7 @@ def tune(model: OnnxModel, config: Any, context: Context) -> OnnxModel:
 def _feeds(model: OnnxModel, path: Path, config: Any, context: Context) -> Arrays:
     if config.data_config is not None:
         return calibration_feeds(model, path, config.data_config, 1, context)[0]
-    shape = Shape(config.batch_size, config.sequence_length, 0)
+    shape = Shape(config.batch_size, config.sequence_length, 0, known_axes(model))
     return make_feeds(describe_graph(path), shape, context.seed, vocabulary_of(model))
 
 

@@ -160,7 +160,8 @@ def _keep(model: ir.Model, chosen: list[bool]) -> None:
         if node in kept:
             needed.update(dict.fromkeys(value for value in _read(node)))
     inputs = [value for value in graph.inputs if value in needed]
-    outer = [value for value in needed if value.producer() in set(nodes) - kept]
+    others = set(nodes) - kept
+    outer = [value for value in needed if value.producer() in others]
     outside = {value for node in nodes if node not in kept for value in _read(node)}
     outputs = [v for node in nodes if node in kept for v in node.outputs if v in outside or v.is_graph_output()]
     graph.outputs.clear()

@@ -37,9 +37,12 @@ class ExtractAdapters(Pass):
 
     @classmethod
     def problems(cls, config: Any, kinds: Sequence[type[Artifact]]) -> list[str]:
+        found = []
         if config.adapter_type == "loha":
-            return ["adapter_type: loha cannot be taken out: its product of matrices is one weight in the graph"]
-        return []
+            found.append("adapter_type: loha cannot be taken out: its product of matrices is one weight in the graph")
+        if config.save_format == "pt":
+            found.append("save_format: a .pt file is a pickle and is not written; use onnx_adapter or safetensors")
+        return found
 
     def run(self, model: OnnxModel, config: Config, context: Context) -> OnnxModel:
         from olive_like.passes.onnx_graph._extract_adapters import extract

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from olive_like.artifacts import OnnxModel
 from olive_like.passes.base import Context
-from olive_like.passes.fields import DataRef
+from olive_like.passes.fields import DataRef, NotInKey
 from olive_like.passes.onnx_base import OnnxPassConfig
 from olive_like.passes.onnx_pass import OnnxPass
 
@@ -21,12 +21,14 @@ class OrtSessionParamsTuning(OnnxPass):
 
     class Config(OnnxPassConfig):
         data_config: DataRef | None = Field(None, description="Inputs to measure with; by default generated ones.")
-        device: str = Field("cpu", description="Device to tune for.")
+        device: Annotated[str, NotInKey()] = Field(
+            "cpu", description="Accepted for Olive's files; the system decides where a pass runs."
+        )
         cpu_cores: int | None = Field(None, ge=1, description="Most threads to try; by default all cores.")
         io_bind: bool | list[bool] = Field(False, description="Bind inputs and outputs to the device, or try both.")
         enable_cuda_graph: bool = Field(False, description="Use CUDA graphs.")
-        providers_list: str | list[str] = Field(
-            "CPUExecutionProvider", description="Execution providers, tried one after the other."
+        providers_list: str | list[str] | None = Field(
+            None, description="Execution providers, tried one after the other; by default that of the system's device."
         )
         provider_options_list: dict[str, Any] | list[dict[str, Any]] = Field({}, description="Options per provider.")
         execution_mode_list: int | list[int] | None = Field(

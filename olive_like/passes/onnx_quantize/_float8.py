@@ -73,7 +73,12 @@ def _narrow(weight: ir.Value, node: ir.Node, spool: Spool, kind: str) -> tuple[i
     largest = np.zeros(matrix.columns, np.float32)
     for start, stop in matrix.pieces():
         np.maximum(largest, np.abs(matrix.read(start, stop)).max(axis=0), out=largest)
-    scale = np.where(largest > 0, largest, np.float32(1)) / np.float32(ml_dtypes.finfo(float8).max)
+    stored_as = matrix.dtype.numpy()
+    # Rounded first, so that what is divided by is what will be read. What float16 holds of smaller scales has few
+    # digits, and a float in 8 bits is as exact anywhere in its range.
+    least = np.float32(ml_dtypes.finfo(stored_as).smallest_normal)
+    scales = np.maximum(largest / np.float32(ml_dtypes.finfo(float8).max), least).astype(stored_as)
+    scale = scales.astype(np.float32)
     narrow = np.empty((matrix.rows, matrix.columns), float8)
     for start, stop in matrix.pieces():
         narrow[start:stop] = (matrix.read(start, stop) / scale).astype(float8)
@@ -85,7 +90,7 @@ def _narrow(weight: ir.Value, node: ir.Node, spool: Spool, kind: str) -> tuple[i
     assert isinstance(graph, ir.Graph)
     values = [
         spool.put(f"{weight.name}_float8", narrow, dtype),
-        spool.put(f"{weight.name}_scale", scale.astype(matrix.dtype.numpy()), matrix.dtype),
+        spool.put(f"{weight.name}_scale", scales, matrix.dtype),
     ]
     for value in values:
         graph.register_initializer(value)

@@ -15,7 +15,7 @@ from olive_like.passes.onnx_quantize.settings import NODES_TO_EXCLUDE, Quantizin
 class OnnxFloat8Quantization(OnnxPass):
     """Store MatMul weights as 8-bit floats with a scale per output channel; arithmetic stays as it was."""
 
-    version = 2
+    version = 3
     effect = Effect.SHRINKS
     tools = ("numpy", "onnx-ir")
     seeded = False

@@ -63,8 +63,6 @@ def run_like_gptqmodel(model: HfModel, config: Any, context: Context) -> HfModel
 
 def _rotated(model: HfModel, mode: str, context: Context) -> HfModel:
     """The model turned as QuaRot does it, in the scratch folder, where an interrupted run finds it again."""
-    if mode not in ("hadamard", "random"):
-        raise PassError(f"no rotation is called {mode!r}", "There are `hadamard` and `random`.")
     folder, partial = context.scratch / "rotated", context.scratch / "rotated.part"
     if not folder.exists():
         shutil.rmtree(partial, ignore_errors=True)

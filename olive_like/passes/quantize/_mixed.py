@@ -133,7 +133,9 @@ def kld_gradient(
     All layers are rounded to the low bits; the gradient of the divergence at that point, times what the higher bits
     would change, is a layer's part. Gradients are used up as they come, so there is one model in memory, not three.
     """
-    network = load_quantized(model.path, AutoModelForCausalLM).to(context.device)
+    # Checkpoints of gradients are for models in training, and noise is not what is measured.
+    quiet = {name: 0.0 for name, value in skeleton.config.to_dict().items() if "drop" in name and _is_share(value)}
+    network = load_quantized(model.path, AutoModelForCausalLM, **quiet).to(context.device)
     network.requires_grad_(False)
     tokens = tokens.to(context.device)
     with torch.no_grad():
@@ -158,6 +160,10 @@ def kld_gradient(
     for handle in handles:
         handle.remove()
     return {name: abs(score) / len(tokens) for name, score in scores.items()}
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, float) and value > 0
 
 
 def _taker(

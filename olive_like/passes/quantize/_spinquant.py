@@ -152,7 +152,8 @@ class _Learner:
         if self.config.w_bits >= 16:
             return weight
         with torch.no_grad():
-            blocks = grouped(weight, min(self.spec.group_size, weight.shape[1]))
+            size = self.spec.group_size
+            blocks = grouped(weight, weight.shape[1] if size == -1 else min(size, weight.shape[1]))
             rounded = fake(blocks, *minmax(blocks, self.spec), self.spec.top).flatten(1)[:, : weight.shape[1]]
         return weight + (rounded - weight).detach()
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from olive_like.artifacts import HfModel
 from olive_like.passes.base import Context, PassConfig
 from olive_like.passes.fields import DataRef, NotInKey, ScriptPath
-from olive_like.passes.quantize.settings import Bits, CalibratedPass, LayerOverride
+from olive_like.passes.quantize.settings import Bits, CalibratedPass, GroupSize, LayerOverride
 
 
 class AutoAWQQuantizer(CalibratedPass):
@@ -17,7 +17,7 @@ class AutoAWQQuantizer(CalibratedPass):
 
     class Config(PassConfig):
         bits: Bits = Field(4, alias="w_bit", description="Bits per weight.")
-        q_group_size: int = Field(
+        q_group_size: GroupSize = Field(
             128, alias="group_size", description="Weights of a row that share a scale; -1: the whole row."
         )
         zero_point: bool = Field(True, description="Store zero points; false: a grid symmetric around zero.")

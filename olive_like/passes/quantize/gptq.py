@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from olive_like.artifacts import HfModel
 from olive_like.passes.base import Context, PassConfig
 from olive_like.passes.fields import DataRef, NotInKey
-from olive_like.passes.quantize.settings import Bits, CalibratedConfig, CalibratedPass
+from olive_like.passes.quantize.settings import Bits, CalibratedConfig, CalibratedPass, GroupSize
 
 
 class Gptq(CalibratedPass):
@@ -42,7 +42,7 @@ class DynamicOverride(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     bits: Bits | None = None
-    group_size: int | None = None
+    group_size: GroupSize | None = None
     sym: bool | None = None
     desc_act: bool | None = None
 
@@ -52,7 +52,7 @@ class GptqModel(CalibratedPass):
 
     class Config(PassConfig):
         bits: Bits = Field(4, description="Bits per weight.")
-        group_size: int = Field(-1, description="Weights of a row that share a scale; -1: the whole row.")
+        group_size: GroupSize = Field(-1, description="Weights of a row that share a scale; -1: the whole row.")
         damp_percent: float = Field(0.05, gt=0, lt=1, description="Share of the mean curvature added to it.")
         damp_auto_increment: float = Field(
             0.01, ge=0, description="What is added to the damping while it is too small."
@@ -69,7 +69,9 @@ class GptqModel(CalibratedPass):
         dynamic: dict[str, DynamicOverride] | None = Field(
             None, description="`+:regex` -> settings for the modules that it matches; `-:regex`: leave them."
         )
-        rotation: str | None = Field(None, description="`hadamard`: rotate the model first, as QuaRot does.")
+        rotation: Literal["hadamard", "random"] | None = Field(
+            None, description="`hadamard`: rotate the model first, as QuaRot does; `random`: by any rotation."
+        )
         data_config: DataRef | None = Field(
             None, description="Calibration data. With none the model itself writes text, from the workflow's seed."
         )
@@ -92,7 +94,7 @@ class GptqQuantizer(CalibratedPass):
         inside_layer_modules: list[list[str]] | None = Field(
             None, description="Names inside a block to quantise, in this order; all linear layers if not given."
         )
-        group_size: int = Field(128, description="Weights of a row that share a scale; -1: the whole row.")
+        group_size: GroupSize = Field(128, description="Weights of a row that share a scale; -1: the whole row.")
         damp_percent: float = Field(0.01, gt=0, lt=1, description="Share of the mean curvature added to it.")
         static_groups: bool = Field(False, description="Fix all grids before the first weight is rounded.")
         true_sequential: bool = Field(False, description="Calibrate inside a block on the layers already quantised.")

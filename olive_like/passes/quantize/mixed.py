@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from olive_like.artifacts import HfModel
 from olive_like.passes.base import Context, Effect, Pass, PassConfig
 from olive_like.passes.fields import DataRef
-from olive_like.passes.quantize.settings import Bits
+from olive_like.passes.quantize.settings import Bits, GroupSize
 
 Algorithm = Literal["k_quant_mixed", "k_quant_down", "k_quant_last", "kld_gradient", "snr"]
 
@@ -19,6 +19,7 @@ class SelectiveMixedPrecision(Pass):
 
     accepts = HfModel
     produces = HfModel
+    version = 2
     tools = ("torch", "transformers")
     effect = Effect.ANY
     traits = ("device",)
@@ -29,10 +30,10 @@ class SelectiveMixedPrecision(Pass):
             None, description="How layers are chosen; with none, kld_gradient where a ratio is set, else k_quant_mixed."
         )
         bits: Bits = Field(4, description="Bits of the ordinary layers.")
-        group_size: int = Field(128, description="Group size of the ordinary layers.")
+        group_size: GroupSize = Field(128, description="Group size of the ordinary layers.")
         sym: bool = Field(False, description="Whether their grids are symmetric.")
         high_bits: Bits = Field(8, description="Bits of the layers chosen.")
-        high_group_size: int | None = Field(None, description="Their group size; the ordinary one if not set.")
+        high_group_size: GroupSize | None = Field(None, description="Their group size; the ordinary one if not set.")
         high_sym: bool | None = Field(None, description="Whether their grids are symmetric; as the ordinary ones.")
         ratio: float | None = Field(
             None, gt=0, le=1, description="Share of the weights that stay at the ordinary bits (measured algorithms)."

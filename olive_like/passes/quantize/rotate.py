@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from olive_like.artifacts import HfModel
 from olive_like.passes.base import Context, Effect, Pass, PassConfig
 from olive_like.passes.fields import DataRef
+from olive_like.passes.quantize.settings import GroupSize
 
 
 class QuaRot(Pass):
@@ -53,11 +54,11 @@ class SpinQuant(Pass):
     class Config(PassConfig):
         seed: int = Field(0, description="Seed of the rotation to start from.")
         rotate_mode: Literal["hadamard", "random"] = Field("hadamard", description="Rotation to start from.")
-        a_bits: int = Field(16, description="Bits of the activations that training pretends; 16: untouched.")
+        a_bits: int = Field(16, ge=2, description="Bits of the activations that training pretends; 16: untouched.")
         a_symmetric: bool = Field(True, description="Whether their grid is symmetric.")
         a_per_token: bool = Field(True, description="One scale per token instead of one per tensor.")
-        w_bits: int = Field(4, description="Bits of the weights that training pretends.")
-        w_group_size: int = Field(128, description="Group size of the weights that training pretends.")
+        w_bits: int = Field(4, ge=2, description="Bits of the weights that training pretends.")
+        w_group_size: GroupSize = Field(128, description="Group size of the weights that training pretends.")
         training_args: RotationTraining | None = Field(None, description="How long and how fast it learns.")
         data_config: DataRef | None = Field(
             None, description="Training text. With none the model itself writes it, from the workflow's seed."

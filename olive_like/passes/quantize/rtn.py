@@ -6,7 +6,7 @@ from pydantic import Field
 
 from olive_like.artifacts import HfModel
 from olive_like.passes.base import Context
-from olive_like.passes.quantize.settings import EmbeddingConfig, WeightConfig, WeightPass
+from olive_like.passes.quantize.settings import EmbeddingConfig, GroupSize, WeightConfig, WeightPass
 
 
 class Rtn(WeightPass):
@@ -30,7 +30,7 @@ class KQuant(WeightPass):
     tools = ("numpy", "torch", "transformers")
 
     class Config(EmbeddingConfig):
-        group_size: int = Field(32, description="Weights of a row that share a scale; -1: the whole row.")
+        group_size: GroupSize = Field(32, description="Weights of a row that share a scale; -1: the whole row.")
 
     def run(self, model: HfModel, config: Config, context: Context) -> HfModel:
         from olive_like.passes.quantize._weightonly import run
@@ -45,7 +45,7 @@ class Hqq(WeightPass):
     tools = ("numpy", "torch", "transformers")
 
     class Config(WeightConfig):
-        group_size: int = Field(64, description="Weights of a row that share a scale; -1: the whole row.")
+        group_size: GroupSize = Field(64, description="Weights of a row that share a scale; -1: the whole row.")
         embeds: bool = Field(False, description="Quantise the input embeddings too.")
         iterations: int = Field(20, ge=1, description="Most steps of the fit.")
         lp_norm: float = Field(0.7, gt=0, le=1, description="The norm of the error that is made small.")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from olive_like.artifacts import Artifact, HfModel
 from olive_like.passes.base import Effect, Pass, PassConfig
@@ -14,13 +14,22 @@ from olive_like.passes.fields import DataRef
 Bits = Literal[2, 3, 4, 8]
 
 
+def _some_or_all(value: int) -> int:
+    if value == 0 or value < -1:
+        raise ValueError("must be a positive number, or -1 for one scale per row")
+    return value
+
+
+GroupSize = Annotated[int, AfterValidator(_some_or_all)]
+
+
 class LayerOverride(BaseModel):
     """Other settings for one module; what is not set stays as for the others."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     bits: Bits | None = Field(None, description="Bits per weight.")
-    group_size: int | None = Field(None, description="Weights that share a scale; -1: a whole row.")
+    group_size: GroupSize | None = Field(None, description="Weights that share a scale; -1: a whole row.")
     sym: bool | None = Field(None, description="Whether the grid is symmetric around zero.")
 
 
@@ -28,7 +37,7 @@ class WeightConfig(PassConfig):
     """What every pass that rounds weights to a grid can be told."""
 
     bits: Bits = Field(4, description="Bits per weight.")
-    group_size: int = Field(128, description="Weights of a row that share a scale; -1: the whole row.")
+    group_size: GroupSize = Field(128, description="Weights of a row that share a scale; -1: the whole row.")
     sym: bool = Field(False, description="Keep the grid symmetric around zero instead of storing zero points.")
     lm_head: bool = Field(False, description="Quantise the output head too.")
     quantize_vision: bool = Field(False, description="Quantise the vision part of a multimodal model too.")
@@ -38,13 +47,6 @@ class WeightConfig(PassConfig):
     overrides: dict[str, LayerOverride] | None = Field(
         None, description="Module name -> settings of its own. Naming `lm_head` or the embedding includes it."
     )
-
-    @field_validator("group_size")
-    @classmethod
-    def _positive(cls, value: int) -> int:
-        if value == 0 or value < -1:
-            raise ValueError("must be a positive number, or -1 for one scale per row")
-        return value
 
 
 class EmbeddingConfig(WeightConfig):
