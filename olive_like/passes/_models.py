@@ -18,8 +18,8 @@ from olive_like.passes.base import Context
 from olive_like.passes.tasks import AUTO_CLASSES, normal, read_config, task_of
 from olive_like.passes.weights import check_folder, read_folder
 
-# Weights that a task's head brings: that these are missing in a base model is what fine-tuning is for.
-_HEADS = ("classifier", "score", "qa_outputs", "pre_classifier", "classification_head", "pooler", "out_proj", "dense")
+# What heads are called: that a base model lacks the weights of one is what fine-tuning is for.
+_HEADS = ("classifier", "classification", "score", "qa_outputs", "pooler")
 _TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -198,11 +198,11 @@ def _load_base(
             output_loading_info=True,
             **kwargs,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, UnpicklingError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError, UnpicklingError) as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
         raise PassError(f"{base.path} cannot be loaded for {task}: {_line(error)}", _trust_hint(error)) from error
-    missing = [key for key in info["missing_keys"] if not (new_head and any(part in key for part in _HEADS))]
+    missing = [key for key in info["missing_keys"] if not (new_head and _is_of_head(key, model.base_model_prefix))]
     if missing:
         raise PassError(
             f"{base.path} lacks weights that {type(model).__name__} needs: {', '.join(sorted(missing)[:3])}"
@@ -210,6 +210,12 @@ def _load_base(
             "Is the task right? A head that is to be trained first needs a fine-tuning pass.",
         )
     return model
+
+
+def _is_of_head(key: str, base: str) -> bool:
+    """Whether a weight stands in a head. Layers inside of the blocks may have the names of a head's own layers."""
+    part = key.removeprefix(f"{base}.").partition(".")[0]
+    return part == "head" or any(name in part for name in _HEADS)
 
 
 def _check_fits(model: PreTrainedModel, folder: Path) -> str | None:
