@@ -379,6 +379,20 @@ def test_logits_of_the_last_position(tmp_path: Path) -> None:
         again = Events()
         operate(after, "PruneLmHead", again)
         assert "did not change" in again.texts("warning")
+    steps = [
+        node("QuantizeLinear", ["x", "step", "zero"], ["xq"]),
+        node("DequantizeLinear", ["xq", "step", "zero"], ["xd"]),
+        node("DequantizeLinear", ["w8", "step", "zero"], ["wd"]),
+        node("MatMul", ["xd", "wd"], ["h"]),
+        node("QuantizeLinear", ["h", "step", "zero"], ["hq"]),
+        node("DequantizeLinear", ["hq", "step", "zero"], ["logits"]),
+    ]
+    rounded = {"w8": (weights["w"] * 50).astype(np.int8), "step": np.float32(0.02), "zero": np.int8(0)}
+    pairs = save(tmp_path / "pairs", graph(steps, rounded, {"x": x}, {"logits": logits}))
+    after = operate(pairs, "PruneLmHead")
+    kinds = [each.op_type for each in onnx.load(after.file).graph.node]
+    assert kinds.index("Gather") < kinds.index("QuantizeLinear")  # the pairs stay around the product
+    np.testing.assert_array_equal(session_outputs(after, x=feed)[0], session_outputs(pairs, x=feed)[0][:, -1:])
     seen, events = save(tmp_path / "seen", graph(nodes, weights, {"x": x}, {"logits": logits, "d": logits})), Events()
     operate(seen, "PruneLmHead", events)
     assert "did not change" in events.texts("warning")

@@ -8,8 +8,8 @@ import onnx_ir as ir
 from olive_like.passes.onnx_graph.surgeons import _graph
 
 _PRODUCTS = (("MatMul", ""), ("FusedMatMul", _graph.CONTRIB), ("MatMulNBits", _graph.CONTRIB))
-_BY_ELEMENT = ("Add", "Cast", "Div", "Identity", "Mul", "Sub", "Tanh")  # a bias, a scale, a soft cap
-_STEPS = ("DequantizeLinear", "QuantizeLinear")  # belong to the product behind them
+_STEPS = ("DequantizeLinear", "QuantizeLinear")  # belong to the product beside them
+_BY_ELEMENT = ("Add", "Cast", "Div", "Identity", "Mul", "Sub", "Tanh", *_STEPS)  # a bias, a scale, a soft cap
 
 
 def keep_last(model: ir.Model, _: object) -> int:
@@ -43,7 +43,7 @@ def _behind(logits: ir.Value) -> list[ir.Node] | None:
         chain.append(node)
         if (node.op_type, node.domain) in _PRODUCTS:
             return chain
-        if node.domain or node.op_type not in _BY_ELEMENT:
+        if node.domain not in ("", _graph.CONTRIB) or node.op_type not in _BY_ELEMENT:
             return None
         open_inputs = [each for each in node.inputs if each is not None and each.const_value is None]
         value = open_inputs[0] if len(open_inputs) == 1 else None
