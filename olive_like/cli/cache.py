@@ -6,21 +6,20 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from olive_like.cli.cache_root import cache_root
+from olive_like.engine.summary import table
 from olive_like.errors import WorkflowError
-from olive_like.store import Record, Store, default_root
+from olive_like.store import Record, Store
 from olive_like.store.collect import parse_size, parse_span
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    common.add_argument(
-        "--cache-dir", type=Path, help="the cache's folder (default: OLIVE_LIKE_CACHE, or ~/.cache/olive-like)"
-    )
+    common.add_argument("--cache-dir", help="the cache's folder (default: OLIVE_LIKE_CACHE, or ~/.cache/olive-like)")
     common.add_argument("--json", action="store_true", help="print one JSON document")
 
     def add(name: str, text: str) -> argparse.ArgumentParser:
@@ -45,8 +44,7 @@ _KEY = "a key, or an artifact's digest; the first digits are enough"
 
 
 def execute(args: argparse.Namespace) -> int:
-    root = args.cache_dir or default_root()
-    with Store(root, lambda text: print(f"warning: {text}", file=sys.stderr)) as store:
+    with Store(cache_root(args.cache_dir), lambda text: print(f"warning: {text}", file=sys.stderr)) as store:
         document, text, code = _ACTIONS[args.action](store, args)
     # File names may hold bytes that are no UTF-8.
     print(json.dumps(document, indent=2) if args.json else text.encode("utf-8", "backslashreplace").decode("utf-8"))
@@ -66,7 +64,7 @@ def _ls(store: Store, args: argparse.Namespace) -> Answer:
         made_by = f"{maker.pass_name} {maker.node}".strip() if maker else "unknown"
         name = maker.key[:16] if maker else listed.digest[:16]
         rows.append((name, listed.kind, _size(listed.size), _ago(listed.last_used), made_by))
-    lines = [*_columns(rows), f"{len(everything)} artifacts, {_size(total)} in {store.root}"]
+    lines = [*table(rows), f"{len(everything)} artifacts, {_size(total)} in {store.root}"]
     return [listed.to_json() for listed in everything], "\n".join(lines), 0
 
 
@@ -93,11 +91,11 @@ def _describe(record: Record, path: str, present: bool) -> str:
     rows += [(f"metric {name}", json.dumps(value)) for name, value in record.metrics.items()]
     if others := record.extra.get("other_digests"):
         rows.append(("not deterministic", f"also gave {', '.join(digest[:16] for digest in others)}"))
-    lines = _columns(rows)
+    lines = table(rows)
     if record.document:
         lines += ["", "what the key is made of:", json.dumps(record.document, indent=2, ensure_ascii=False)]
     if record.files:
-        lines += ["", *_columns([(_size(entry.size), entry.digest[:16], entry.path) for entry in record.files])]
+        lines += ["", *table([(_size(entry.size), entry.digest[:16], entry.path) for entry in record.files])]
     return "\n".join(lines)
 
 
@@ -128,7 +126,7 @@ def _gc(store: Store, args: argparse.Namespace) -> Answer:
     rows = [
         (verb, listed.digest[:16], listed.kind, _size(listed.size), _ago(listed.last_used)) for listed in result.removed
     ]
-    lines = _columns(rows) + [f"{verb} {path}" for path in result.leftovers]
+    lines = (table(rows) if rows else []) + [f"{verb} {path}" for path in result.leftovers]
     lines.append(
         f"{verb} {len(result.removed)} artifacts, {_size(result.freed)}; "
         f"{_size(result.kept)} stay, {_size(result.in_use)} of that in use"
@@ -154,13 +152,6 @@ def _import(store: Store, args: argparse.Namespace) -> Answer:
 _ACTIONS = {
     "ls": _ls, "show": _show, "path": _path, "verify": _verify, "gc": _gc, "export": _export, "import": _import,
 }  # fmt: skip
-
-
-def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    if not rows:
-        return []
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _size(count: int) -> str:

@@ -8,6 +8,9 @@ from typing import Any
 from olive_like.cli import carry_out, flags, sections
 from olive_like.errors import WorkflowError
 
+_OF_BUILDER = ("int4_block_size", "int4_accuracy_level", "exclude_embeds", "exclude_lm_head", "enable_cuda_graph")
+_PRECISIONS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     flags.model(parser)
@@ -50,6 +53,8 @@ def workflow(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _conversion(args: argparse.Namespace) -> dict[str, Any]:
+    if given := [name for name in (*_OF_BUILDER, "extra_mb_options") if _is_given(args, name)]:
+        raise WorkflowError(f"--{given[0].replace('_', '-')} is for the builder", "Add --use-model-builder.")
     if args.precision not in (None, "fp32", "fp16", "bf16"):
         raise WorkflowError(
             f"--precision {args.precision} needs the builder", "Add --use-model-builder, or quantise after."
@@ -68,10 +73,17 @@ def _conversion(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _builder(args: argparse.Namespace) -> dict[str, Any]:
-    step: dict[str, Any] = {"type": "ModelBuilder", "precision": args.precision or "fp16"}
-    for name in ("int4_block_size", "int4_accuracy_level", "exclude_embeds", "exclude_lm_head", "enable_cuda_graph"):
-        if getattr(args, name):
+    precision = args.precision or (args.torch_dtype and _PRECISIONS.get(args.torch_dtype, args.torch_dtype)) or "fp16"
+    step: dict[str, Any] = {"type": "ModelBuilder", "precision": precision}
+    for name in _OF_BUILDER:
+        if _is_given(args, name):
             step[name] = getattr(args, name)
     if args.extra_mb_options:
         step["extra_options"] = flags.pairs(args.extra_mb_options, "--extra-mb-options")
     return step
+
+
+def _is_given(args: argparse.Namespace, name: str) -> bool:
+    """Whether a flag was given; a number may be 0."""
+    value = getattr(args, name)
+    return value is not None and value is not False

@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=int, metavar="N", help="examples per step; also --per-device-train-batch-size"
     )
     group.add_argument("--system", metavar="TYPE", help="where to train: local, cuda, torchrun, deepspeed")
-    flags.device(parser)
+    flags.device(parser, default=None)
     flags.output(parser, "finetuned-adapter")
 
 
@@ -90,9 +90,8 @@ def workflow(args: argparse.Namespace) -> dict[str, Any]:
         _go_on(model, step, args)
     sets = [{"name": "train", **data}, *([{"name": "eval", **eval_data}] if eval_data else [])]
     made = {"model": "tune"} if args.method == "full" else {"adapter": "tune", "model": "input_model"}
-    where = (
-        {"systems": {"trainer": {"type": args.system}}, "system": "trainer"} if args.system else sections.system(args)
-    )
+    trainer = {"type": args.system, **({"device": args.device} if args.device else {})}
+    where = {"systems": {"trainer": trainer}, "system": "trainer"} if args.system else sections.system(args)
     return {
         "input_model": model,
         "data_configs": sets,

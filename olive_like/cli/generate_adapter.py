@@ -59,8 +59,8 @@ def adapters(paths: str, names: str | None) -> dict[str, Any]:
     chosen = flags.listed(names) or [folder.name for folder in folders]
     if len(chosen) != len(folders):
         raise WorkflowError(f"--adapter-names has {len(chosen)} names for {len(folders)} adapters")
-    if len(set(chosen)) < len(chosen):
-        raise WorkflowError(f"two adapters are called {chosen[0]}", "Name each: --adapter-names a,b")
+    if twice := [name for name in chosen if chosen.count(name) > 1]:
+        raise WorkflowError(f"two adapters are called {twice[0]}", "Name each: --adapter-names a,b")
     return {name: {"adapter_path": str(adapter_folder(folder))} for name, folder in zip(chosen, folders, strict=True)}
 
 

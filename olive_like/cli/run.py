@@ -69,6 +69,8 @@ def execute(args: argparse.Namespace) -> int:
             "--package-config is not needed here: passes of other packages announce themselves",
             "Leave it out; `olive-like passes` lists all passes there are.",
         )
+    if args.install and not args.setup:
+        raise WorkflowError("--install goes with --setup", "Write both: --setup --install.")
     overrides = [*sections.model_overrides(file, args), *args.overrides]
     if args.list_required_packages or args.setup:
         from olive_like.cli import setup

@@ -53,7 +53,7 @@ def _settings(text: str | None) -> dict[str, Any]:
         if not Path(text).is_file():
             raise WorkflowError(f"--pass-config {text} is neither JSON nor a file")
         loaded = load(text)
-        if loaded.tree is None:
+        if loaded.tree is None or loaded.diagnostics:
             raise invalid(loaded.diagnostics)
         return dict(loaded.tree)
     try:

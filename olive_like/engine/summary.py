@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from olive_like.engine.comparison import SUFFIX, comparison
@@ -10,7 +10,7 @@ from olive_like.engine.comparison import SUFFIX, comparison
 _MARKS = {"hit": "hit", "ran": "ran", "failed": "FAILED", "skipped": "skipped"}
 _HEAD = ("pass", "status", "time", "memory", "size", "metrics")
 _FEW = 3
-_MOST = 60  # rows; of a larger graph only what is not a hit is listed
+_MOST = 60  # rows; of a larger graph only what failed or was measured is listed
 
 
 def summarise(result: Mapping[str, Any], every: bool = False) -> str:
@@ -107,7 +107,7 @@ def _metrics(item: Mapping[str, Any]) -> str:
     return " ".join(own[:_FEW]) + (f" (+{len(own) - _FEW})" if len(own) > _FEW else "")
 
 
-def table(rows: list[tuple[str, ...]]) -> list[str]:
+def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Rows as lines, columns side by side."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

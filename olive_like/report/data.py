@@ -128,7 +128,7 @@ def _goals(folder: Path) -> list[dict[str, Any]]:
 
 
 def _log(folder: Path, name: str) -> str:
-    file = folder / "logs" / f"{name}.log"
+    file = folder / "logs" / f"{safe_name(name)}.log"
     if not file.is_file():
         return ""
     with file.open("rb") as log:

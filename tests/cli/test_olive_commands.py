@@ -123,6 +123,22 @@ def test_settings_of_the_data_are_flags_too(here: Path) -> None:
     assert flow["data_configs"] == [{"name": "train", "source": "rows.jsonl", **wanted}]
 
 
+def test_a_device_counts_beside_a_system(here: Path) -> None:
+    rows = "-m meta/llama -d rows.jsonl --system torchrun"
+    assert made("finetune", rows)["systems"] == {"trainer": {"type": "torchrun"}}
+    assert made("finetune", f"{rows} --device gpu")["systems"] == {"trainer": {"type": "torchrun", "device": "gpu"}}
+
+
+def test_the_type_of_weights_is_the_builders_precision(here: Path) -> None:
+    flow = made("capture-onnx-graph", "-m meta/llama --use_model_builder --torch_dtype float32")
+    assert flow["passes"]["convert"] == {"type": "ModelBuilder", "precision": "fp32"}
+
+
+def test_settings_of_a_pass_are_read_as_strictly_as_a_workflow(here: Path) -> None:
+    (here / "r.yaml").write_text("bits: 4\nbits: 8\n")
+    assert dispatch("run-pass", ["-m", "meta/llama", "--pass-name", "Rtn", "--pass-config", "r.yaml"]) == 2
+
+
 @pytest.mark.parametrize("text", ["--max_steps", "--max_steps --bf16", "--learning-rate -o x"])
 def test_a_number_that_is_not_there_is_not_one(here: Path, text: str) -> None:
     with pytest.raises(WorkflowError, match="needs a value"):
@@ -179,6 +195,11 @@ def test_an_unknown_flag_gets_the_near_name(text: str, hint: str, capsys: pytest
         ("finetune -m models/base -d rows.jsonl --learning_rate .nan", "error: --learning_rate .nan"),
         ("optimize -m ./nothing", "error: there is no model ./nothing"),
         ("capture-onnx-graph -m models/base --fixed_param_dict batch", "error: --fixed-param-dict batch is not"),
+        (
+            "capture-onnx-graph -m models/base --int4_accuracy_level 0",
+            "error: --int4-accuracy-level is for the builder",
+        ),
+        ("capture-onnx-graph -m models/base --extra_mb_options a=1", "error: --extra-mb-options is for the builder"),
         ("capture-onnx-graph -m models/base --fixed_param_dict batch=x", "error: --fixed-param-dict batch=x: a size"),
         ("tune-session-params -m onnx --extra_session_config {", "error: --extra_session_config is not JSON"),
         ("run-pass --pass-name Rtn -m models/base --pass-config {", "error: --pass-config is not JSON"),
