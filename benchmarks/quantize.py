@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import Any
 
 METHODS = ("Rtn", "Hqq", "KQuant", "Gptq", "AutoAWQQuantizer")
-CALIBRATED = ("Gptq", "AutoAWQQuantizer")
+CALIBRATED = ("Gptq", "AutoAWQQuantizer", "SparseGPT", "SliceGPT")
+PRUNERS = {"SparseGPT": {"sparsity": 0.5}, "SliceGPT": {"sparsity": 0.25}}
 PEERS = Path(__file__).with_name("quantize_peers.py")
 _SETTING = ("samples", "length", "windows", "threads", "sym")
 
@@ -60,10 +61,17 @@ def main() -> None:
     print(f"unquantised: perplexity {base['perplexity']:.3f} on {args.windows} x {args.length} tokens", flush=True)
     for group in args.groups:
         plain = cache.row({"method": "Rtn", "group": group})
-        for method in args.methods:
+        for method in (name for name in args.methods if name not in PRUNERS):
             _show(method, group, cache.row({"method": method, "group": group}), base, plain)
         for name, python in peers.items():
             _show(name, group, cache.row({"peer": name, "python": python, "group": group}), base, plain)
+    for method in (name for name in args.methods if name in PRUNERS):
+        row = cache.row({"method": method})
+        print(
+            f"{method:18} {PRUNERS[method]['sparsity']:.0%} taken away: perplexity {row['perplexity']:.3f}"
+            f"  {row['seconds']:.1f} s ({row['cpu']:.1f} s of CPU)  peak {row['rss_mb']:.0f} MB",
+            flush=True,
+        )
 
 
 def _show(name: str, group: int, row: dict[str, Any], base: dict[str, Any], plain: dict[str, Any]) -> None:
@@ -173,25 +181,34 @@ def _quantise(args: argparse.Namespace, job: dict[str, Any], folder: Path, texts
     for name in ("out", "scratch", "text"):
         (folder / name).mkdir()
     data = {}
+    cls = registry.load(job["method"])
     if job["method"] in CALIBRATED:
         write(folder / "text", "train", [{"input_ids": text, "labels": text} for text in texts], "lm")
-        data["data_config"] = Dataset(folder / "text", {"format": "tokenized"})
-    cls = registry.load(job["method"])
-    awq = job["method"] == "AutoAWQQuantizer"
-    settings = {"q_group_size" if awq else "group_size": job["group"]}
-    settings |= {"zero_point": not args.sym} if awq else {"sym": args.sym}
+        field = next(name for name in cls.Config.model_fields if name.endswith("data_config"))
+        data[field] = Dataset(folder / "text", {"format": "tokenized"})
+    settings = PRUNERS.get(job["method"]) or _grouped(job, args)
     context = Context(folder / "out", folder / "scratch", threads=args.threads, data=data)
     started, cpu = time.perf_counter(), time.process_time()
     cls().apply([HfModel(args.model)], cls.Config(**settings), context)
-    report = json.loads((folder / "out" / "quantize.json").read_text())
-    return {
+    row = {
         "seconds": time.perf_counter() - started,
         "cpu": time.process_time() - cpu,
         "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+    if job["method"] in PRUNERS:
+        return row
+    report = json.loads((folder / "out" / "quantize.json").read_text())
+    return row | {
         "bits": report["quantized_bits_per_weight"],
         "error": report["mean_relative_error"],
         "bytes": report["bytes_after"],
     }
+
+
+def _grouped(job: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
+    if job["method"] == "AutoAWQQuantizer":
+        return {"q_group_size": job["group"], "zero_point": not args.sym}
+    return {"group_size": job["group"], "sym": args.sym}
 
 
 def _peer(args: argparse.Namespace, job: dict[str, Any], folder: Path, texts: list[list[int]]) -> dict[str, Any]:
