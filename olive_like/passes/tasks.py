@@ -52,6 +52,9 @@ AUTO_CLASSES: dict[str, str] = {
     "zero-shot-image-classification": "AutoModelForZeroShotImageClassification",
 }
 
+# Models that hear, whose classes are called as those that read are.
+_HEARING = ("moonshine", "moonshine_streaming", "speech_to_text", "whisper")
+
 _BY_ARCHITECTURE: tuple[tuple[str, str], ...] = (
     ("ForCausalLM", "text-generation"),
     ("LMHeadModel", "text-generation"),
@@ -95,5 +98,7 @@ def task_of(config: dict[str, Any]) -> str:
             if str(architecture).endswith(ending):
                 return task
         if str(architecture).endswith("ForConditionalGeneration"):
+            if config.get("model_type") in _HEARING:
+                return "automatic-speech-recognition"
             return "text2text-generation" if config.get("is_encoder_decoder") else "image-text-to-text"
     return "feature-extraction"

@@ -140,6 +140,20 @@ def test_an_opset_that_lacks_an_op_is_one_line_that_says_which_has_it(tmp_path: 
     assert "\n" not in caught.value.message
 
 
+def test_of_fixed_length_the_decoder_reads_what_the_encoder_gives(tmp_path: Path) -> None:
+    import torch
+
+    from olive_like.passes._models import load_model
+    from olive_like.passes.convert._encoder_decoder import encoder_decoder_parts
+    from olive_like.passes.convert._parts import reference
+
+    model = load_model(tiny_models.tiny_t5(tmp_path / "in"))
+    encoder, decoder = encoder_decoder_parts(model, torch.float32, "past_key_values", 12)
+    given = reference(encoder, encoder.example)["present.0.encoder.key"]
+    assert given.shape[2] == 12
+    assert decoder.example["past_key_values.0.encoder.key"].shape == given.shape
+
+
 @pytest.mark.parametrize("settings", [{"torch_dtype": "float16"}, {"dynamic": False, "fixed_sequence_length": 12}])
 def test_language_models_in_half_precision_or_of_fixed_length(tmp_path: Path, settings: dict[str, Any]) -> None:
     result = convert(tiny_models.tiny_llama(tmp_path / "in"), tmp_path / "out", target_opset=17, **settings)

@@ -102,7 +102,7 @@ def encoder_decoder_parts(model: Any, dtype: torch.dtype, prefix: str, sequence:
 
     @torch.no_grad()
     def step(batch: int, length: int, past: int) -> dict[str, torch.Tensor]:
-        given = source(batch, 6)
+        given = source(batch, sequence or 6)
         _, *made = encoder(list(given.values()))
         tokens = some_tokens(batch, length + past, vocabulary).to(model.device)
         mask = [] if audio else [given["attention_mask"]]
