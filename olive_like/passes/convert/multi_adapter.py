@@ -39,6 +39,7 @@ class MultiAdapterConversion(Pass):
     produces = OnnxModel
     arity = (1, None)
     tools = ("onnx", "onnx-ir", "onnxruntime", "onnxscript", "peft", "torch", "transformers")
+    version = OnnxConversion.version
     seeded = False
     traits = ()
 

@@ -20,7 +20,7 @@ class OnnxConversion(Pass):
     accepts = (HfModel, Adapter, PyTorchModel)
     produces = OnnxModel
     tools = ("onnx", "onnx-ir", "onnxruntime", "onnxscript", "torch", "transformers")
-    version = 2
+    version = 3
     seeded = False
     traits = ()
 

@@ -17,6 +17,7 @@ class CaptureSplitInfo(Pass):
 
     accepts = HfModel
     produces = HfModel
+    version = 2
     tools = ("transformers",)
     seeded = False
     traits = ()

@@ -52,7 +52,7 @@ class _Trains(Pass):
     data_pass = "TokenizedText"
     distributed = True
     traits = ("device", "world_size", "training")
-    version = 2
+    version = 3
     method: ClassVar[str]
 
     Config: ClassVar[type[PassConfig]] = TrainingSettings
@@ -230,3 +230,13 @@ class DPO(_Trains):
         beta: float = Field(0.1, gt=0, description="How strongly to stay near the model at the start.")
         loss_type: Literal["sigmoid", "hinge", "ipo"] = Field("sigmoid", description="Loss of a pair.")
         label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="Part of the pairs that may be the wrong way.")
+
+    @classmethod
+    def problems(cls, config: PassConfig, kinds: Sequence[type[Artifact]]) -> list[str]:
+        assert isinstance(config, DPO.Config)
+        found = super().problems(config, kinds)
+        if config.loss:
+            found.append("`loss` has no place in DPO, which has losses of its own: see `loss_type`")
+        if config.label_smoothing_factor:
+            found.append("`label_smoothing_factor` smooths classes, which pairs do not have: see `label_smoothing`")
+        return found
