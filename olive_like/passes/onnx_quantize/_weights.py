@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from olive_like.passes.onnx_quantize._select import finite
 
-_PIECE = 2 << 20  # bytes: read and worked on while they are in the processor's cache
+_PIECE = 4 << 20  # bytes: read and worked on while they are in the processor's cache
 _ALIGNMENT = 64
 _UNWRITTEN = 32 << 20  # bytes of finished tensors that may wait to be written
 
