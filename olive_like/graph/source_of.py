@@ -7,9 +7,10 @@ from typing import Any
 
 from olive_like import artifacts
 from olive_like.artifacts import Artifact
+from olive_like.errors import OliveLikeError
 from olive_like.graph import sources
 from olive_like.graph.sources import SourceModel
-from olive_like.workflow.models import HfModel, InputModel, NullModel, OnnxModel, PyTorchModel
+from olive_like.workflow.models import CompositeModel, HfModel, InputModel, NullModel, OnnxModel, PyTorchModel
 
 
 def kind_of(model: InputModel | None) -> type[Artifact] | None:
@@ -60,9 +61,36 @@ def source_of(model: InputModel | None, base_dir: Path) -> SourceModel | None:
             path = model.folder(base_dir)
             attributes = _given(task=model.task, inference_settings=model.inference_settings)
             return sources.onnx_model(path, model.onnx_file_name, attributes, model.model_path)
+        case CompositeModel():
+            return _composite(model, base_dir)
         case _:
-            folder = model.folder(base_dir)
-            return SourceModel(artifacts.CompositeModel, folder, {}, {}, model.model_path or "")
+            raise TypeError(f"no source is made of a {type(model).__name__}")
+
+
+def _composite(model: CompositeModel, base_dir: Path) -> SourceModel:
+    """Parts in folders of their own, inside of the one that the model is."""
+    folder = model.folder(base_dir)
+    if folder is None:
+        raise OliveLikeError("a CompositeModel is a folder with its components", "Name it with `model_path`.")
+    listed: list[dict[str, Any]] = []
+    for index, part in enumerate(model.model_components):
+        found = source_of(part, folder)
+        if found is None or found.path is None:  # it is not there
+            return SourceModel(artifacts.CompositeModel, None, {}, {}, part.model_path or "")
+        if not found.path.is_relative_to(folder) or found.path == folder:
+            raise OliveLikeError(
+                f"{found.path} is not below {folder}", "Put each component into a folder of its own in `model_path`."
+            )
+        place = found.path.relative_to(folder).as_posix()
+        if any(place == other["path"] for other in listed):
+            raise OliveLikeError(
+                f"two components are in {found.path}",
+                "Put each into a folder of its own, or name the folder as an OnnxModel.",
+            )
+        name = model.model_component_names[index] if model.model_component_names else place.replace("/", "_")
+        kind, attributes = found.kind.kind, dict(found.attributes)
+        listed.append({"name": name, "kind": kind, "path": place, "attributes": attributes})
+    return SourceModel(artifacts.CompositeModel, folder, {"components": listed}, {}, model.model_path or "")
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -35,10 +35,17 @@ def _model(workflow: Workflow, problems: Problems) -> None:
     model = workflow.input_model
     if model is None:
         return
-    for field in ("model_path", "adapter_path"):
-        path = local_path(getattr(model, field, None), workflow.base_dir)
+    base = workflow.base_dir
+    places: list[tuple[str | None, Path, Loc]] = [
+        (getattr(model, field, None), base, (field,)) for field in ("model_path", "adapter_path")
+    ]
+    folder = model.folder(base)
+    for index, part in enumerate(getattr(model, "model_components", ()) if folder is not None else ()):
+        places.append((part.model_path, folder or base, ("model_components", index, "model_path")))
+    for name, start, field in places:
+        path = local_path(name, start)
         if path is not None and not os.path.exists(path):
-            _add(workflow, problems, "OL402", "model at", path, ("input_model", field))
+            _add(workflow, problems, "OL402", "model at", path, ("input_model", *field))
 
 
 def _add(workflow: Workflow, problems: Problems, code: str, what: str, path: Path, loc: Loc) -> None:

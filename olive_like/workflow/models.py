@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
 
 from olive_like.marks import NotInKey, ScriptPath
 from olive_like.workflow.environment import Expands
@@ -76,9 +76,18 @@ class CompositeModel(InputModel):
     """Several models that go together."""
 
     type: ClassVar[str] = "CompositeModel"
-    model_path: Name | None = Field(None, description="A folder that the components' paths are relative to.")
+    model_path: Name | None = Field(None, description="The folder that the components' own are in.")
     model_components: list[SerializeAsAny[InputModel]] = Field(..., min_length=1, description="The models.")
-    model_component_names: list[str] = Field([], description="Their names, in the same order.")
+    model_component_names: list[str] = Field([], description="Their names, in the same order; default: their folders'.")
+
+    @model_validator(mode="after")
+    def _named(self) -> CompositeModel:
+        names = self.model_component_names
+        if names and len(names) != len(self.model_components):
+            raise ValueError(f"there are {len(names)} names for {len(self.model_components)} components")
+        if len(set(names)) < len(names):
+            raise ValueError("two components have one name")
+        return self
 
 
 class NullModel(InputModel):

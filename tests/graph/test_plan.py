@@ -248,3 +248,32 @@ def test_one_byte_of_a_users_script_moves_the_key_and_is_named(planned, store, d
     assert after.nodes["lora.train_data"].key == before.nodes["lora.train_data"].key
     assert "loss.script" in explain(after, "lora")
     assert [str(data_flow / "loss.py")] == after.nodes["lora"].to_json()["executes"]
+
+
+COMPOSITE = """
+input_model:
+  type: CompositeModel
+  model_path: whole
+  model_component_names: [first, second]
+  model_components: [{type: OnnxModel, model_path: a/model.onnx}, {type: OnnxModel, model_path: b}]
+passes: {join: {type: ComposeOnnxModels}}
+"""
+
+
+def test_a_composite_model_is_a_folder_with_its_parts(planned, problems_of, tmp_path):
+    for part in "ab":
+        (tmp_path / "whole" / part).mkdir(parents=True)
+        (tmp_path / "whole" / part / "model.onnx").write_bytes(b"not looked into")
+    plan = planned(COMPOSITE)
+    assert [(part["name"], part["path"]) for part in plan.source.attributes["components"]] == [
+        ("first", "a"), ("second", "b"),
+    ]  # fmt: skip
+    (tmp_path / "whole" / "b" / "model.onnx").write_bytes(b"other content")
+    assert planned(COMPOSITE).source.digest != plan.source.digest
+    assert planned(COMPOSITE.replace("first", "one")).source.digest != plan.source.digest
+    with pytest.raises(OliveLikeError, match="two components are in"):
+        planned(COMPOSITE.replace("path: b}", "path: a}"))
+    (problem,) = problems_of(COMPOSITE.replace("path: b}", "path: ./c}"))
+    assert (problem.code, problem.field) == ("OL402", "input_model.model_components[1].model_path")
+    (problem,) = problems_of(COMPOSITE.replace("[first, second]", "[first]"))
+    assert problem.code == "OL106"
