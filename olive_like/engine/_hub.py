@@ -23,6 +23,6 @@ def fetch(name: str, revision: str | None) -> None:
         ) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise OliveLikeError(
-            f"the model {name!r} cannot be downloaded: {str(error).splitlines()[0]}",
+            f"the model {name!r} cannot be downloaded: {str(error).partition("\n")[0] or type(error).__name__}",
             "Check the connection to the hub, or name a local folder.",
         ) from error

@@ -164,7 +164,10 @@ def _with_model(workflow: Workflow, store: Store, request: Request, graph: Graph
     download(workflow)
     plan = plan_workflow(workflow, store, until=request.until, only=request.only, again=request.again, graph=graph)
     if plan.source is None:
-        raise WorkflowError("the input model was downloaded, but is not to be found in the hub's cache")
+        raise WorkflowError(
+            "the input model was downloaded, but its weights are not to be found in the hub's cache",
+            "Only weights as safetensors are fetched; bring others as a local folder.",
+        )
     return plan
 
 

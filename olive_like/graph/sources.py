@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
 import re
@@ -69,7 +70,7 @@ def identify(source: SourceModel, tree_digest: TreeDigest) -> Artifact | None:
 
 def hf_model(name: str, folder: Path | None, attributes: Mapping[str, Any], local: Mapping[str, Any]) -> SourceModel:
     """A Hugging Face folder, or a hub name where its cache has it."""
-    path = folder if folder is not None else hub_snapshot(name, attributes.get("revision"))
+    path = folder if folder is not None else _whole(hub_snapshot(name, attributes.get("revision")))
     return SourceModel(HfModel, path, attributes, local, name)
 
 
@@ -112,10 +113,11 @@ def pytorch_model(
 
 def adapter(name: str, folder: Path | None, base: SourceModel, attributes: Mapping[str, Any]) -> SourceModel:
     """A peft adapter over a base model."""
-    path = folder if folder is not None else hub_snapshot(name)
+    path = folder if folder is not None else _whole(hub_snapshot(name))
     return SourceModel(Adapter, path, attributes, {}, name, base=base)
 
 
+_WEIGHTS = frozenset({".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".onnx", ".h5", ".msgpack"})
 _LOCATION = re.compile(rb"\x0a\x08location\x12")
 
 
@@ -143,3 +145,17 @@ def hub_snapshot(name: str, revision: str | None = None) -> Path | None:
     commit = reference.read_text().strip() if reference.is_file() else revision
     snapshot = folder / "snapshots" / commit if commit else None
     return snapshot if snapshot and snapshot.is_dir() else None
+
+
+def _whole(snapshot: Path | None) -> Path | None:
+    """The snapshot if its weights are there: who asks for a tokenizer alone leaves a folder without them."""
+    if snapshot is None:
+        return None
+    index = snapshot / "model.safetensors.index.json"
+    if not index.is_file():
+        return snapshot if any(file.suffix in _WEIGHTS for file in snapshot.iterdir()) else None
+    try:
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None  # cut off: it is fetched again
+    return snapshot if all((snapshot / str(shard)).is_file() for shard in shards) else None

@@ -277,3 +277,20 @@ def test_a_composite_model_is_a_folder_with_its_parts(planned, problems_of, tmp_
     assert (problem.code, problem.field) == ("OL402", "input_model.model_components[1].model_path")
     (problem,) = problems_of(COMPOSITE.replace("[first, second]", "[first]"))
     assert problem.code == "OL106"
+
+
+def test_a_hub_model_of_which_only_the_tokenizer_is_here_is_not_here(planned, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    snapshot = tmp_path / "hub" / "models--a--b" / "snapshots" / "c0"
+    snapshot.mkdir(parents=True)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("c0")
+    (snapshot / "tokenizer.json").write_text("{}")
+    text = "input_model: {type: HfModel, model_path: a/b}\npasses: {small: {type: Rtn}}\n"
+    assert planned(text).source is None
+    index = snapshot / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"x": "one.safetensors", "y": "two.safetensors"}}))
+    (snapshot / "one.safetensors").write_bytes(b"x")
+    assert planned(text).source is None
+    (snapshot / "two.safetensors").write_bytes(b"x")
+    assert planned(text).source.path == snapshot
