@@ -22,7 +22,8 @@ def fetch(name: str, revision: str | None) -> None:
             "Check the spelling; for a private model set HF_TOKEN.",
         ) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        why = str(error).partition("\n")[0] or type(error).__name__
         raise OliveLikeError(
-            f"the model {name!r} cannot be downloaded: {str(error).partition("\n")[0] or type(error).__name__}",
+            f"the model {name!r} cannot be downloaded: {why}",
             "Check the connection to the hub, or name a local folder.",
         ) from error
