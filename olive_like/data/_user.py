@@ -2,38 +2,82 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 import traceback
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from olive_like.data.config import DataConfig
 from olive_like.data.errors import DataError
 from olive_like.errors import PassError
 
+_PREFIX = "olive_like_user_"
+_folders: list[str] = []  # of users' scripts, the latest first, behind all else on the path
+_used: set[str] = set()  # the same, and those that were on the path anyway
+_ours: set[str] = set()  # packages that were there before any script was
 
-def load_script(script: Path, script_dir: Path | None = None) -> Any:
-    """Import a user's Python file under a name of its own."""
-    name = f"olive_like_user_{script.stem}_{abs(hash(str(script)))}"
+
+def imported(script: Path, script_dir: Path | None = None) -> ModuleType:
+    """A user's Python file under a name of its own; its folder and `script_dir` are where its imports look first.
+
+    A process may serve several: what one of them calls `helper` is not what another does.
+    """
+    name = f"{_PREFIX}{script.stem}_{zlib.crc32(str(script).encode()):08x}"
     spec = importlib.util.spec_from_file_location(name, script)
-    if spec is None or spec.loader is None or not script.exists():
-        raise PassError(f"there is no script {script}")
+    if spec is None or spec.loader is None or not script.is_file():
+        raise PassError(f"{script} is not a Python file", "Check its name.")
     module = importlib.util.module_from_spec(spec)
-    folder = str(script_dir or script.parent)
-    sys.path.insert(0, folder)
-    sys.modules[name] = module
+    folders = [str(folder.resolve()) for folder in (script.parent, script_dir) if folder is not None]
+    _forget_others(folders)
+    path = [entry for entry in sys.path if entry not in _folders]
+    sys.path[:] = [*folders, *path]
     # The script may lie in an input's folder, where nothing may be written, compiled modules neither.
     bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
+        sys.modules[name] = module
         spec.loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = bytecode
+        # What a function imports when it is called is found too, but nothing that libraries import is hidden by it.
+        _folders[:] = dict.fromkeys([*(folder for folder in folders if folder not in path), *_folders])
+        sys.path[:] = [*path, *_folders]
+    return module
+
+
+def _forget_others(folders: list[str]) -> None:
+    """Forget what other scripts have imported from their folders."""
+    if not _ours:
+        _ours.update(name.partition(".")[0] for name in sys.modules)
+    others = _used.difference(folders)
+    _used.update(folders)
+    for name in [name for name in sys.modules if not name.startswith(_PREFIX) and _found_in(name) in others]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+
+
+def _found_in(name: str) -> str | None:
+    """The folder on the path in which a module was found; None for all that no script has brought."""
+    top = name.partition(".")[0]
+    module = sys.modules.get(top)
+    if top in _ours or module is None:
+        return None
+    inside = next(iter(getattr(module, "__path__", [])), None) or getattr(module, "__file__", None)
+    return str(Path(inside).parent) if inside else None
+
+
+def load_script(script: Path, script_dir: Path | None = None) -> ModuleType:
+    """The same, with what is wrong in it said at the user's line."""
+    try:
+        return imported(script, script_dir)
+    except PassError:
+        raise
     except Exception as error:
         raise PassError(f"{script.name} cannot be imported: {where(error, script)}") from error
-    finally:
-        sys.path.remove(folder)
-        sys.dont_write_bytecode = bytecode
-    return module
 
 
 def function(script: Path | None, name: str, script_dir: Path | None = None) -> Callable[..., Any]:

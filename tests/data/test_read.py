@@ -138,6 +138,20 @@ def test_a_users_loader_and_its_errors(tmp_path: Path) -> None:
         load(DataConfig(user_script=script, load_function="other"))
 
 
+def test_scripts_of_two_folders_have_helpers_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path / "one"))  # as the folder is in which Python was started
+    configs = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "helper_of_scripts.py", f"NAME = {name!r}\n")
+        write(tmp_path / name / "late_helper.py", "ROWS = 2\n")
+        lines = "from helper_of_scripts import NAME\n\ndef rows():\n    import late_helper\n"
+        script = write(tmp_path / name / "mine.py", lines + "    return [{'a': NAME}] * late_helper.ROWS\n")
+        configs.append(DataConfig(user_script=script, load_function="rows"))
+    found = [load(config).train for config in (*configs, configs[0])]
+    assert found == [[{"a": name}] * 2 for name in ("one", "two", "one")]
+
+
 def test_a_licence_among_pictures_is_no_data(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
         (tmp_path / name).mkdir()
