@@ -82,17 +82,23 @@ def _folder(folder: Path, config: DataConfig, pictures: bool) -> dict[str, Seque
     files = [file for some in _data_files(folder, config.format).values() for file in some]
     words = config.format is None and all(FORMATS[ending(file)] == "text" for file in files)  # a licence, say
     if (not files or (pictures and words)) and (found := _pictures(folder)):
-        return {"train": found}
+        return found
     return {
         split: [row for file in files for row in rows_of(file, config.format)]
         for split, files in split_files(folder, config.format).items()
     }
 
 
-def _pictures(folder: Path) -> list[Row]:
-    """The pictures of a folder; the folders that they are in are their classes."""
+def _pictures(folder: Path) -> dict[str, Sequence[Row]]:
+    """The pictures of a folder; the folders that they are in are their classes, those around all of these splits."""
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
-    return [{"image": str(path), "label": path.parent.name} for path in files]
+    outer = [path.relative_to(folder).parts[0].lower() for path in files]
+    named = _SPLIT_NAMES.keys() >= set(outer) and all(len(path.relative_to(folder).parts) > 2 for path in files)
+    found: dict[str, list[Row]] = {}
+    for path, name in zip(files, outer, strict=True):
+        row = {"image": str(path), "label": path.parent.name}
+        found.setdefault(_SPLIT_NAMES[name] if named else "train", []).append(row)
+    return dict(found)
 
 
 def split_files(source: Path, said: str | None = None) -> dict[str, list[Path]]:

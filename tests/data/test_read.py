@@ -166,6 +166,16 @@ def test_a_licence_among_pictures_is_no_data(tmp_path: Path) -> None:
     assert len(load(text, pictures=True).train) == 2
 
 
+def test_pictures_of_two_splits(tmp_path: Path) -> None:
+    for place in ("train/cat", "train/dog", "val/dog"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "test_1.png").write_bytes(b"")
+    found = load(DataConfig(source=str(tmp_path), eval_split="validation"))
+    assert [[row["label"] for row in rows] for rows in (found.train, found.eval)] == [["cat", "dog"], ["dog"]]
+    (tmp_path / "train" / "test_2.png").write_bytes(b"")  # a train, then
+    assert len(load(DataConfig(source=str(tmp_path))).train) == 4
+
+
 @pytest.mark.parametrize(
     ("text", "line", "problem"),
     [
