@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from olive_like.data.config import DataConfig
@@ -36,7 +36,7 @@ ROLES: dict[str, dict[str, tuple[str, ...]]] = {
     "text": {"text": ("text", "content", "document")},
 }
 _SECOND_TEXT = ("sentence2", "hypothesis", "question2", "text_pair")
-_FIELD = re.compile(r"\{(\w+)\}")
+_FIELD = re.compile(r"\{([^{}]+)\}")
 
 
 class Recognised(NamedTuple):
@@ -61,10 +61,8 @@ def recognise(config: DataConfig, columns: Sequence[str]) -> Recognised:
     elif shape == "auto" and config.text_field:
         shape = "text"
     if shape == "template":
-        for name in _fields(config):
-            if name not in there:
-                raise missing_column(name, there, "the template has it as a field")
-        return Recognised("template", {}, "rows are texts made by the template")
+        fields = _fields(config.text_template or "", there)
+        return Recognised("template", {name: name for name in fields}, "rows are texts made by the template")
     if shape != "auto":
         return Recognised(shape, _columns_of(shape, config, there, required=True) or {}, f"rows are {shape}, as told")
     for candidate in ROLES:
@@ -82,7 +80,7 @@ def recognise(config: DataConfig, columns: Sequence[str]) -> Recognised:
 def reader(config: DataConfig, known: Recognised) -> Callable[[Row], Example]:
     """The function that makes an example of one row."""
     if known.shape == "template":
-        return _template_reader(config)
+        return _template_reader(config.text_template or "", known.columns)
     readers: dict[str, Callable[[Row, dict[str, str], DataConfig], Example]] = {
         "text": _text,
         "prompt_completion": _prompt_completion,
@@ -126,6 +124,7 @@ def _columns_of(shape: str, config: DataConfig, there: list[str], required: bool
         told["text"] = config.text_field if isinstance(config.text_field, str) else config.text_field[0]
     if shape in ("classification", "token_classification"):
         first, second = ("text", "label") if shape == "classification" else ("tokens", "tags")
+        _check_few(config, shape)
         if config.input_cols:
             told[first] = config.input_cols[0]
             told |= {"text_pair": config.input_cols[1]} if len(config.input_cols) > 1 else {}
@@ -145,18 +144,41 @@ def _columns_of(shape: str, config: DataConfig, there: list[str], required: bool
     return found | {meaning: column for meaning, column in told.items() if column in there}
 
 
-def _fields(config: DataConfig) -> list[str]:
-    return _FIELD.findall(config.text_template or "")
+def _check_few(config: DataConfig, shape: str) -> None:
+    """Columns beyond those that an example has a place for are not passed over in silence."""
+    most = {"input_cols": 2 if shape == "classification" else 1, "label_cols": 1}
+    for name, count in most.items():
+        given = getattr(config, name) or []
+        if len(given) > count:
+            raise DataError(
+                f"`{name}` names {len(given)} columns ({', '.join(given)}), and {shape} takes {count}",
+                "Leave the others out, or join columns with a `text_template`.",
+            )
 
 
-def _template_reader(config: DataConfig) -> Callable[[Row], Example]:
+def _fields(template: str, there: list[str]) -> list[str]:
+    """The columns that a template names; what else stands in braces, as in JSON, is text."""
+    fields = [name for name in _FIELD.findall(template) if name in there or re.fullmatch(r"\w+", name)]
+    for name in fields:
+        if name not in there:
+            raise missing_column(name, there, "the template has it as a field")
+    if not fields:
+        raise DataError(
+            f"the text template {template!r} names no column: all rows would be the same text",
+            f"Write columns in braces: `{{{there[0] if there else 'column'}}}`.",
+        )
+    return fields
+
+
+def _template_reader(template: str, columns: Iterable[str]) -> Callable[[Row], Example]:
     """The text up to the last field is the prompt: what the model is to learn is how it goes on."""
-    template = (config.text_template or "").replace("\\n", "\n").replace("\\t", "\t")
-    fields = list(_FIELD.finditer(template))
-    cut = fields[-1].start() if len(fields) > 1 else 0
+    template = template.replace("\\n", "\n").replace("\\t", "\t")
+    field = re.compile("|".join(re.escape(f"{{{name}}}") for name in columns))
+    places = list(field.finditer(template))
+    cut = places[-1].start() if len(places) > 1 else 0
 
     def fill(text: str, row: Row) -> str:
-        return _FIELD.sub(lambda match: _string(row[match[1]]), text)
+        return field.sub(lambda match: _string(row[match[0][1:-1]]), text)
 
     return lambda row: Pair(fill(template[:cut], row), fill(template[cut:], row))
 

@@ -54,6 +54,20 @@ def test_a_template_fills_fields_and_what_is_missing_is_said() -> None:
     assert pair == Pair("User: oh {no}\nTone: ", "sad")
     with pytest.raises(DataError, match=r"no column 'tone'.*the columns are: phrase"):
         one({"phrase": "x"}, text_template="{phrase} {tone}")
+    spaced = one({"my question": "2+2", "n": 4}, text_template='{my question} {"answer": "{n}", {other one}}')
+    assert spaced == Pair('2+2 {"answer": "', '4", {other one}}')
+    for settings in ({"text_template": "all the same"}, {"shape": "template"}):
+        with pytest.raises(DataError, match="names no column: all rows would be the same text"):
+            one({"phrase": "x"}, **settings)
+
+
+def test_no_column_is_passed_over() -> None:
+    row = {"a": "x", "b": "y", "c": "z", "l": 1}
+    assert one(row, input_cols=["a", "b"], label_cols="l").texts == ("x", "y")
+    with pytest.raises(DataError, match=r"`input_cols` names 3 columns \(a, b, c\), and classification takes 2"):
+        one(row, input_cols=["a", "b", "c"], label_cols="l")
+    with pytest.raises(DataError, match="`label_cols` names 2 columns"):
+        one(row, input_cols="a", label_cols=["l", "b"])
 
 
 def test_columns_can_be_named() -> None:
