@@ -51,7 +51,12 @@ class Encoder:
         self._measures: bool | None = None  # whether labels are numbers to come near to: the first rows say it for all
 
     def encode(self, examples: Sequence[Example]) -> Encoded:
-        """All examples, which are of one kind."""
+        """All examples, which are of one kind, or as many of what they become as the settings allow."""
+        result = self._encode(examples)
+        result.records = result.records[: self.config.max_examples]
+        return result
+
+    def _encode(self, examples: Sequence[Example]) -> Encoded:
         first = examples[0]
         if isinstance(first, Labelled):
             return self._labelled([e for e in examples if isinstance(e, Labelled)])
@@ -142,7 +147,7 @@ class Encoder:
         ids = [token for record in records for token in (*record["input_ids"], *between)]
         ids = ids[: len(ids) - len(between)]
         size = self.max_len
-        pieces = [ids[start : start + size] for start in range(0, len(ids), size)][: self.config.max_examples]
+        pieces = [ids[start : start + size] for start in range(0, len(ids), size)]
         return Encoded("lm", [{"input_ids": p, "labels": list(p)} for p in pieces if len(p) > 1])
 
     def _seq2seq(self, examples: Sequence[Example]) -> Encoded:
