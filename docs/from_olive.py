@@ -207,7 +207,7 @@ def system_types() -> str:
     rows = []
     for name in ("LocalSystem", "PythonEnvironment", "Docker"):
         cls = systems.load(name)
-        rows.append((f"`{name}`", f"`{systems.proper_name(name)}`: {(cls.__doc__ or '').strip().splitlines()[0]}"))
+        rows.append((f"`{name}`", f"`{systems.entry(name).name}`: {(cls.__doc__ or '').strip().splitlines()[0]}"))
     for name, hint in (("AzureML", "azureml"), ("IsolatedORT", "isolatedort")):
         rows.append((f"`{name}`", f"Not available (OL305). {dialect_systems.MISSING[hint]}"))
     return table(("type", "here"), rows)

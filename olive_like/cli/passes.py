@@ -15,11 +15,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    if args.name is None:
-        print(json.dumps(_all()) if args.json else _listing())
-        return broken_passes()
+    from olive_like.cli.broken import say_broken
     from olive_like.passes import registry
 
+    if args.name is None:
+        print(json.dumps(_all()) if args.json else _listing())
+        return say_broken(registry.broken())
     try:
         described = _described(args.name)
     except registry.UnknownPass:
@@ -29,18 +30,6 @@ def execute(args: argparse.Namespace) -> int:
         raise WorkflowError(f"there is no pass {args.name!r}", hint) from None
     print(json.dumps(described) if args.json else _page(args.name))
     return 0
-
-
-def broken_passes() -> int:
-    """Say which passes of other packages cannot be loaded; the exit code of a command that did without them."""
-    import sys
-
-    from olive_like.passes import registry
-
-    found = registry.broken()
-    for error in found:
-        print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
-    return 1 if found else 0
 
 
 def _described(name: str) -> dict[str, Any]:

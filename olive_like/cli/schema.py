@@ -19,6 +19,8 @@ def execute(args: argparse.Namespace) -> int:
         Path(args.output).write_text(text, encoding="utf-8", newline="\n")
     else:
         print(text, end="")
-    from olive_like.cli.passes import broken_passes
+    from olive_like.cli.broken import say_broken
+    from olive_like.passes import registry as passes
+    from olive_like.systems import registry as systems
 
-    return broken_passes()
+    return say_broken([*passes.broken(), *systems.broken()])

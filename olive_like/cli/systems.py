@@ -18,8 +18,10 @@ def execute(args: argparse.Namespace) -> int:
     from olive_like.systems import registry
 
     if args.name is None:
-        print(json.dumps([_described(n) for n in registry.names()]) if args.json else _listing())
-        return 0
+        from olive_like.cli.broken import say_broken
+
+        print(json.dumps([_described(n) for n in registry.working()]) if args.json else _listing())
+        return say_broken(registry.broken())
     try:
         described = _described(args.name)
     except registry.UnknownSystem:
@@ -38,21 +40,21 @@ def execute(args: argparse.Namespace) -> int:
 def _described(name: str) -> dict[str, Any]:
     from olive_like.systems import registry
 
-    cls = registry.load(name)
-    aliases = sorted(alias for alias, proper in registry.ALIASES.items() if proper == registry.proper_name(name))
+    found, cls = registry.entry(name), registry.load(name)
     return {
-        "name": registry.proper_name(name),
+        "name": found.name,
         "description": (cls.__doc__ or "").strip().partition("\n")[0],
-        "origin": registry.origin(name),
-        "aliases": aliases,
+        "origin": found.origin,
+        "aliases": sorted(alias for alias, proper in registry.ALIASES.items() if proper == found.name),
     }
 
 
 def _listing() -> str:
     from olive_like.systems import registry
 
-    width = max(map(len, registry.names()))
-    lines = [f"  {name:<{width}}  {_described(name)['description']}" for name in registry.names()]
+    names = registry.working()
+    width = max(map(len, names))
+    lines = [f"  {name:<{width}}  {_described(name)['description']}" for name in names]
     return "\n".join(["systems:", *lines, "", "olive-like systems NAME describes one."])
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
-from typing import NamedTuple
 
-from olive_like.errors import OliveLikeError
 from olive_like.passes.base import Pass
+from olive_like.plugins import BUILT_IN, Broken, Entry, announced, imported, unloadable
 
 GROUP = "olive_like.passes"
 
@@ -33,23 +32,6 @@ class UnknownPass(LookupError):
         self.name = name
 
 
-class Entry(NamedTuple):
-    name: str
-    target: str  # "module:Class"
-    origin: str  # "built in", or the distribution that brings it
-
-
-class BrokenPass(OliveLikeError):
-    """A pass of another distribution cannot be loaded."""
-
-    def __init__(self, found: Entry, why: str) -> None:
-        self.entry = found
-        super().__init__(
-            f"the pass {found.name} of the package {found.origin} cannot be loaded: {why}",
-            f"Mend or uninstall {found.origin}; --debug shows where it fails.",
-        )
-
-
 @cache
 def _builtins() -> dict[str, Entry]:
     table: dict[str, Entry] = {}
@@ -57,7 +39,7 @@ def _builtins() -> dict[str, Entry]:
         for name, target in import_module(room).PASSES.items():
             if name in table:
                 raise ValueError(f"two built-in passes are called {name}: {table[name].target} and {target}")
-            table[name] = Entry(name, target, "built in")
+            table[name] = Entry(name, target, BUILT_IN)
     return table
 
 
@@ -73,19 +55,7 @@ def _spellings() -> dict[str, str]:
 
 @cache
 def _plugins() -> dict[str, Entry]:
-    from importlib.metadata import entry_points  # costs 10 ms: only where a name is not built in
-
-    table: dict[str, Entry] = {}
-    for point in entry_points(group=GROUP):
-        origin = point.dist.name if point.dist else "unknown distribution"
-        other = _builtins().get(_spellings().get(point.name.lower(), "")) or table.get(point.name.lower())
-        if other is not None:
-            raise ValueError(
-                f"the pass {point.name} of {origin} ({point.value}) has the name of another, "
-                f"{other.target} ({other.origin}); rename its entry point"
-            )
-        table[point.name.lower()] = Entry(point.name, point.value, origin)
-    return table
+    return announced(GROUP, "pass", lambda key: _builtins().get(_spellings().get(key, "")))
 
 
 def entry(name: str) -> Entry:
@@ -102,18 +72,7 @@ def entry(name: str) -> Entry:
 @cache
 def load(name: str) -> type[Pass]:
     """The class of a pass, importing the one module that it stands in."""
-    found = entry(name)
-    module, _, attribute = found.target.partition(":")
-    try:
-        cls = getattr(import_module(module), attribute)
-    except Exception as error:
-        if found.origin == "built in":
-            raise
-        # Somebody else's code may raise anything; whose it is must be said.
-        raise BrokenPass(found, f"{type(error).__name__}: {error}") from error
-    if not (isinstance(cls, type) and issubclass(cls, Pass)):
-        raise BrokenPass(found, f"{found.target} does not derive from olive_like.Pass")
-    return cls
+    return imported(entry(name), Pass, "pass")
 
 
 def names() -> list[str]:
@@ -121,15 +80,9 @@ def names() -> list[str]:
     return sorted([*_builtins(), *(e.name for e in _plugins().values())])
 
 
-def broken() -> list[BrokenPass]:
-    """What is wrong with those that cannot be loaded: a list of all passes goes on without them."""
-    found = []
-    for name in names():
-        try:
-            load(name)
-        except BrokenPass as error:
-            found.append(error)
-    return found
+def broken() -> list[Broken]:
+    """What is wrong with those that cannot be loaded."""
+    return unloadable(names(), load)
 
 
 def working() -> list[str]:

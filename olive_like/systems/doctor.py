@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from olive_like.systems import registry
+from olive_like.systems.base import Trouble
 from olive_like.systems.folder import abilities
 from olive_like.systems.graphics import graphics
 from olive_like.systems.machine import cores, memory, this_machine
@@ -54,8 +55,9 @@ def libraries(names: Sequence[str]) -> dict[str, str | None]:
 def systems() -> dict[str, dict[str, Any]]:
     """For every system: whether it works on this machine, and if not, why."""
     found = {}
+    broken = {error.entry.name: Trouble(error.message, error.hint) for error in registry.broken()}
     for name in registry.names():
-        troubles = registry.load(name).here(this_machine())
+        troubles = [broken[name]] if name in broken else registry.load(name).here(this_machine())
         found[name] = {
             "works": not troubles,
             "troubles": [{"message": trouble.message, "hint": trouble.hint} for trouble in troubles],

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib import import_module
 
+from olive_like.plugins import BUILT_IN, Broken, Entry, announced, imported, unloadable
 from olive_like.systems.base import System
 
 GROUP = "olive_like.systems"
@@ -44,50 +44,40 @@ def _spellings() -> dict[str, str]:
 
 
 @cache
-def _plugins() -> dict[str, tuple[str, str, str]]:
-    """Lower-cased name -> (name, "module:Class", distribution)."""
-    from importlib.metadata import entry_points  # costs 10 ms: only where a name is not built in
-
-    table: dict[str, tuple[str, str, str]] = {}
-    for point in entry_points(group=GROUP):
-        origin = point.dist.name if point.dist else "unknown distribution"
-        key = point.name.lower()
-        if key in _spellings() or key in table:
-            raise ValueError(
-                f"the system {point.name} of {origin} ({point.value}) has the name of another; rename its entry point"
-            )
-        table[key] = (point.name, point.value, origin)
-    return table
+def _plugins() -> dict[str, Entry]:
+    return announced(GROUP, "system", _built_in)
 
 
-def proper_name(name: str) -> str:
-    """The registered spelling of a name in any case, or of an alias."""
-    key = name.lower()
-    if key in _spellings():
-        return _spellings()[key]
-    if key in _plugins():
-        return _plugins()[key][0]
-    raise UnknownSystem(name)
+def _built_in(key: str) -> Entry | None:
+    name = _spellings().get(key)
+    return Entry(name, SYSTEMS[name], BUILT_IN) if name is not None else None
+
+
+def entry(name: str) -> Entry:
+    """The entry for a name in any case, or for an alias."""
+    found = _built_in(name.lower()) or _plugins().get(name.lower())
+    if found is None:
+        raise UnknownSystem(name)
+    return found
 
 
 @cache
 def load(name: str) -> type[System]:
     """The class of a system, importing the one module that it stands in."""
-    proper = proper_name(name)
-    target = SYSTEMS.get(proper) or _plugins()[proper.lower()][1]
-    module, _, attribute = target.partition(":")
-    cls = getattr(import_module(module), attribute)
-    if not (isinstance(cls, type) and issubclass(cls, System)):
-        raise TypeError(f"{target} is not a system: it must derive from olive_like.System")
-    return cls
-
-
-def origin(name: str) -> str:
-    """ "built in", or the distribution that brings the system."""
-    proper = proper_name(name)
-    return "built in" if proper in SYSTEMS else _plugins()[proper.lower()][2]
+    return imported(entry(name), System, "system")
 
 
 def names() -> list[str]:
     """All names there are, plug-ins included."""
-    return sorted([*SYSTEMS, *(name for name, _, _ in _plugins().values())])
+    return sorted([*SYSTEMS, *(found.name for found in _plugins().values())])
+
+
+def broken() -> list[Broken]:
+    """What is wrong with those that cannot be loaded."""
+    return unloadable(names(), load)
+
+
+def working() -> list[str]:
+    """The names of all systems that can be loaded."""
+    without = {error.entry.name for error in broken()}
+    return [name for name in names() if name not in without]

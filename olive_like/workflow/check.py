@@ -234,6 +234,7 @@ class Sections:
         self.values["systems"] = found
         if not self.tree.get("systems"):
             return
+        from olive_like.plugins import Broken
         from olive_like.systems import registry
         from olive_like.workflow.entries import SystemEntry
 
@@ -247,6 +248,9 @@ class Sections:
                 continue
             try:
                 cls = registry.load(kind)
+            except Broken as broken:
+                self.problems.add("OL108", broken.message, (*loc, "type"), broken.hint)
+                continue
             except registry.UnknownSystem:
                 hint = "`olive-like systems` lists them."
                 self.unknown_type("OL108", "system", kind, (*loc, "type"), registry.names(), hint)
@@ -255,7 +259,7 @@ class Sections:
             self.nested(entry, settings, loc)
             config = self.build(cls.Config, settings, loc, ("type",))
             if config is not None:
-                found[name] = SystemEntry(name, registry.proper_name(kind), cls, config)
+                found[name] = SystemEntry(name, registry.entry(kind).name, cls, config)
 
     def _evaluators(self) -> None:
         found: dict[str, Any] = {}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import ValidationError
 
 from olive_like.passes import registry
+from olive_like.plugins import Broken
 from olive_like.workflow.entries import PassEntry
 from olive_like.workflow.located import Loc, plain
 from olive_like.workflow.spaces import CANDIDATE_KEYS, BadSpace, Space, find_spaces, parse_space, with_value, without
@@ -109,7 +110,7 @@ def _entry(sections: Sections, name: str, value: Any, loc: Loc) -> PassEntry:
 def _class(sections: Sections, kind: str, loc: Loc) -> type[Pass] | None:
     try:
         return registry.load(kind)
-    except registry.BrokenPass as broken:
+    except Broken as broken:
         sections.problems.add("OL107", broken.message, (*loc, "type"), broken.hint)
         return None
     except registry.UnknownPass:

@@ -63,7 +63,7 @@ def workflow_schema() -> Schema:
         "input_model": _one_of([definitions.typed(name, "model", cls) for name, cls in MODELS.items()]),
         "data_configs": _named(definitions.reference("DataConfig")),
         "systems": _named(
-            _one_of([definitions.typed(name, "system", systems.load(name).Config) for name in systems.names()])
+            _one_of([definitions.typed(name, "system", systems.load(name).Config) for name in systems.working()])
         ),
         "evaluators": _named(definitions.reference("Evaluator")),
         "passes": _passes(definitions),
@@ -98,7 +98,7 @@ class _Definitions:
         models: dict[str, type[BaseModel]] = {"Settings": Settings, "SearchStrategy": SearchStrategy,
                                               "DataConfig": DataConfig, "Evaluator": Evaluator}  # fmt: skip
         models |= {f"model.{name}": cls for name, cls in MODELS.items()}
-        models |= {f"system.{name}": systems.load(name).Config for name in systems.names()}
+        models |= {f"system.{name}": systems.load(name).Config for name in systems.working()}
         models |= {f"pass.{name}": passes.load(name).Config for name in passes.working()}
         unique = list(dict.fromkeys(models.values()))
         references, schema = models_json_schema(

@@ -42,11 +42,12 @@ def settings_of(step: LocatedDict) -> list[LocatedDict]:
 
 def class_of(step: LocatedDict) -> type[Pass] | None:
     """The class of a pass, where there is one of that name; what is wrong with a name is said when it is checked."""
-    from olive_like.passes.registry import BrokenPass, UnknownPass, load
+    from olive_like.passes.registry import UnknownPass, load
+    from olive_like.plugins import Broken
 
     try:
         return load(str(step["type"] or "Null") if "type" in step else "")
-    except (UnknownPass, BrokenPass):
+    except (UnknownPass, Broken):
         return None
 
 
