@@ -167,8 +167,11 @@ def _folder(source: HfModel | Adapter, context: Context) -> Path:
     """A Hugging Face folder that the builder understands: the model's own where nothing is to be changed."""
     if isinstance(source, Adapter):
         merged = context.scratch / "merged"
-        model = load_model(source, "text-generation").merge_and_unload()
-        model.save_pretrained(merged)
+        # In float32: what an adapter adds is often smaller than bfloat16 can tell from nothing.
+        model = load_model(source, "text-generation", "float32")
+        if not hasattr(model, "merge_and_unload"):
+            raise PassError("a bottleneck adapter is no change of weights: it cannot be merged", "Use OnnxConversion.")
+        model.merge_and_unload().save_pretrained(merged)
         for path in sorted({*source.base.path.iterdir(), *source.path.iterdir()}):
             if path.is_file() and path.name.startswith(("tokenizer", "special_tokens", "vocab", "merges", "chat_temp")):
                 shutil.copyfile(path, merged / path.name)

@@ -20,7 +20,7 @@ class ModelBuilder(Pass):
     tools = ("onnx-ir", "onnxruntime", "onnxruntime-genai", "torch", "transformers")
     seeded = False
     traits = ("device",)
-    version = 2  # caches are not cut to a layer's window
+    version = 3
 
     class Config(PassConfig):
         precision: Literal["fp32", "fp16", "bf16", "int8", "int4"] = Field(description="Type of the weights.")
