@@ -11,9 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+from blake3 import blake3
 from pydantic import Field
 
+from olive_like.canonical import digest
 from olive_like.marks import LocalPath, NotInKey
+from olive_like.redact import secrets
 from olive_like.systems.base import Launch, Machine, Trouble
 from olive_like.systems.local import Local, options_of
 from olive_like.systems.python_environment import own_source
@@ -40,8 +43,8 @@ class Docker(Local):
 
     @classmethod
     def traits(cls, config: Any) -> dict[str, Any]:
-        """The versions of libraries are those of the image; its name stands for them."""
-        return {**super().traits(config), "tools": f"image {config.image_name}"}
+        """The versions of libraries are those of the image; its name stands for them, or what it is built of."""
+        return {**super().traits(config), "tools": f"image {config.image_name}{_built_of(config)}"}
 
     @classmethod
     def launch(cls, config: Any, machine: Machine, jobs: int | None = None) -> Launch:
@@ -49,6 +52,7 @@ class Docker(Local):
         run = [*_run(config, local.threads), config.image_name, "python", "-P", "-m"]
         return Launch(
             command=tuple(run) if config.build_context_path is None else _built_first(config, run),
+            env=secrets(config.environment_variables),
             devices=local.devices,
             threads=local.threads,
             slots=local.slots,
@@ -88,7 +92,11 @@ def _run(config: Any, threads: int) -> list[str]:
     command += [f"--volume={volume}" if ":" in volume else f"--volume={volume}:{volume}" for volume in config.volumes]
     command += [f"--workdir={os.getcwd()}", f"--env=OMP_NUM_THREADS={threads}"]
     command += [f"--env=PYTHONPATH={folder}" for folder in own_source()]
-    command += [f"--env={name}={value}" for name, value in config.environment_variables.items()]
+    hidden = secrets(config.environment_variables)  # handed on by their names: arguments can be seen by everybody
+    command += [
+        f"--env={name}" if name in hidden else f"--env={name}={value}"
+        for name, value in config.environment_variables.items()
+    ]
     if any(accelerator.device == "gpu" for accelerator in config.accelerators) and "gpus" not in config.run_params:
         command.append("--gpus=all")
     return command + _options(config.run_params)
@@ -104,6 +112,20 @@ def _options(parameters: Mapping[str, Any]) -> list[str]:
         else:
             options += [f"{flag}={item}" for item in (value if isinstance(value, list) else [value])]
     return options
+
+
+def _built_of(config: Any) -> str:
+    """What makes the built image another one: every file of the folder, and what the build is told."""
+    context = config.build_context_path
+    if context is None or not context.is_dir():
+        return ""
+    files = {
+        path.relative_to(context).as_posix(): blake3(path.read_bytes()).hexdigest()
+        for path in sorted(context.rglob("*"))
+        if path.is_file()
+    }
+    made_of = {"files": files, "dockerfile": config.dockerfile, "arguments": dict(config.build_args)}
+    return f", built of {digest(made_of)[:20]}"
 
 
 def _built_first(config: Any, run: list[str]) -> tuple[str, ...]:

@@ -129,6 +129,27 @@ def test_an_image_is_built_first(tmp_path: Path) -> None:
     assert run.endswith("mine python -P -m module an argument")
 
 
+def test_an_image_that_is_built_is_known_by_what_it_is_built_of(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "Dockerfile").write_text("FROM python:3.12")
+    config = Docker.Config(image_name="mine", build_context_path=tmp_path)
+    seen = [Docker.traits(config)["tools"]]
+    (tmp_path / "sub" / "requirements.txt").write_text("torch")
+    seen.append(Docker.traits(config)["tools"])
+    seen.append(Docker.traits(config.model_copy(update={"build_args": {"a": "1"}}))["tools"])
+    assert len(set(seen)) == 3
+    assert all(text.startswith("image mine, built of ") for text in seen)
+
+
+def test_secrets_for_a_container_are_in_no_argument() -> None:
+    launch = Docker.launch(
+        Docker.Config(image_name="x", environment_variables={"HF_TOKEN": "hf_abcdefgh", "LEVEL": "3"}), MACHINE
+    )
+    assert {"--env=HF_TOKEN", "--env=LEVEL=3"} <= set(launch.command)
+    assert "hf_abcdefgh" not in " ".join(launch.command)
+    assert launch.env == {"HF_TOKEN": "hf_abcdefgh"}
+
+
 def test_no_container_engine() -> None:
     config = Docker.Config(image_name="x", executable="no-such-engine")
     assert "no-such-engine" in Docker.troubles(config, MACHINE)[0].message
