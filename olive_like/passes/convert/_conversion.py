@@ -31,7 +31,8 @@ def convert(
     source: HfModel | Adapter | PyTorchModel, config: Any, context: Context, only: list[str] | None = None
 ) -> OnnxModel:
     """Load, export, save, describe, compare; `only` names the graphs to export of a model of several."""
-    model, parts, attributes = _prepared(source, config, config.device or context.device, only)
+    device = config.device or context.device
+    model, parts, attributes = _prepared(source, config, device, only)
     for part in parts:
         graph = export(part, config.target_opset, config.use_dynamo_exporter, config.optimize, context)
         save(graph, part, len(parts), config, context)
@@ -40,7 +41,10 @@ def convert(
     if isinstance(source, (HfModel, Adapter)):
         write_side_files(source, model, context.output)
     result = finish(context, OnnxModel(context.output), attributes)
-    verified = verify_export(result, parts, model, config, context)
+    # A script may make another model the next time.
+    scripted = isinstance(source, PyTorchModel) or source.attributes.get("model_loader")
+    again = None if scripted else (lambda: _prepared(source, config, device, only)[:2])
+    verified = verify_export(result, parts, model, config, context, again)
     return OnnxModel(context.output, {**result.attributes, **({"verified": verified} if verified else {})})
 
 

@@ -17,6 +17,7 @@ from torch.onnx import OnnxExporterError
 
 from olive_like.errors import PassError
 from olive_like.passes._onnx_files import load_ir
+from olive_like.passes._rewrite_rules import forget_graphs
 from olive_like.passes.base import Context
 from olive_like.passes.convert._naming import name_nodes
 from olive_like.passes.convert._parts import Part
@@ -73,6 +74,8 @@ def _by_dynamo(part: Part, opset: int, optimize: bool) -> ir.Model:
         raise _cannot(error, part) from error
     assert program is not None
     model = program.model
+    if optimize:
+        forget_graphs()
     name_nodes(model)
     ClearMetadataAndDocStringPass()(model)
     _name_axes(model, part)
