@@ -99,7 +99,7 @@ def _examples(items: Sequence[Located], config: DataConfig, known: Recognised, r
         except DataError as error:
             report.problems.append(Problem(file, line, error.message))
             continue
-        wrong = _empty(example)
+        wrong = lacking(example)
         if wrong:
             report.problems.append(Problem(file, line, wrong))
         else:
@@ -107,7 +107,7 @@ def _examples(items: Sequence[Located], config: DataConfig, known: Recognised, r
     return found
 
 
-def _empty(example: Example) -> str:
+def lacking(example: Example) -> str:
     """What of an example has nothing in it."""
     if isinstance(example, Chat) and not any(message["role"] == "assistant" for message in example.messages):
         return "no message of the assistant: there is nothing to learn"
@@ -158,6 +158,8 @@ def _balance(examples: Mapping[str, Sequence[Example]], report: Report) -> None:
             continue  # numbers, not classes
         report.classes[split] = dict(counts.most_common())
         rare = [name for name, count in counts.items() if count < _RARE * max(counts.values())]
+        if len(counts) == 1:
+            report.notes.append(f"{split}: all rows have the label {next(iter(counts))}; none is to be told from it")
         if rare:
             report.notes.append(f"{split}: rare classes: {', '.join(sorted(rare)[:10])}; consider `stratify_by`")
     if len(report.classes) > 1:

@@ -250,3 +250,12 @@ def test_problems_are_found_before_anything_runs() -> None:
     assert "neither `source` nor `files` nor `rows`" in problems()[0]
     assert "leave one out" in problems(source="x", eval_split="test", eval_fraction=0.1)[0]
     assert "needs `eval_fraction`" in problems(source="x", stratify_by="label")[0]
+
+
+def test_rows_with_nothing_in_them_are_counted(models: dict[str, HfModel], tmp_path: Path) -> None:
+    rows = [{"prompt": "a", "completion": text} for text in ("b", "", " ")]
+    made = Prepared(models["llama"], tmp_path / "o", rows=rows)
+    assert any("train: in 2 of 3 rows the text to learn is empty" in text for text in made.said)
+    films = [{"text": "a", "label": i % 2} for i in range(4)]
+    made = Prepared(models["bert"], tmp_path / "p", rows=films, packing=True)
+    assert "`packing` has no effect: rows of classification are not packed" in made.said

@@ -17,6 +17,7 @@ from olive_like.passes.finetune import adapters
 from olive_like.passes.finetune.full import FullFinetune
 from olive_like.passes.finetune.merge import MergeAdapterWeights
 from olive_like.passes.finetune.settings import never_reached, setting_problems
+from olive_like.passes.weights import read_folder
 from tests.finetune.helpers import FILMS, SUMS, prepare, run
 from tests.tiny_models import tiny_bert, tiny_gpt2, tiny_llama, tiny_tokenizer
 
@@ -72,6 +73,23 @@ def test_parts_of_a_model_and_patterns_name_layers(llama: HfModel) -> None:
     adapter_config(base, "lora", adapters.LoRA.Config(r=4, rank_pattern={r"layers\.0\..*q_proj": 8}), "text-generation")
 
 
+def test_ia3_scales_inputs_of_what_it_scales(llama: HfModel) -> None:
+    from olive_like.passes._models import load_model
+    from olive_like.passes.finetune._build import adapter_config
+
+    base = load_model(llama)
+
+    def made(**settings: Any) -> Any:
+        return adapter_config(base, "ia3", adapters.IA3.Config.model_validate(settings), "text-generation")
+
+    usual = made()
+    assert (usual.target_modules, usual.feedforward_modules) == ({"k_proj", "v_proj", "down_proj"}, {"down_proj"})
+    assert made(target_modules="q_proj").feedforward_modules == set()
+    assert made(target_modules="q_proj,layers.0.mlp").feedforward_modules == {"model.layers.0.mlp.down_proj"}
+    with pytest.raises(PassError, match="'up_proj' is not among the `target_modules`"):
+        made(target_modules="q_proj", feedforward_modules="up_proj")
+
+
 @pytest.mark.parametrize(
     ("settings", "words", "hint"),
     [
@@ -93,6 +111,21 @@ def test_optimizers_and_schedules(
 def test_an_attention_that_is_not_installed(llama: HfModel, sums: Dataset, tmp_path: Path) -> None:
     with pytest.raises(PassError, match="FlashAttention"):
         run(adapters.LoRA, llama, tmp_path / "a", sums, r=4, max_steps=1, attn_implementation="flash_attention_2")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"target_modules": ["down_proj", "dwn_proj"]}, "no layer 'dwn_proj'; did you mean down_proj"),
+        ({"modules_to_save": ["lm_haed"]}, "modules_to_save: the model has no layer 'lm_haed'"),
+        ({"target_modules": ["embed_tokens"]}, "embed_tokens is no linear layer"),
+    ],
+)
+def test_layers_of_a_bottleneck(
+    settings: dict[str, Any], words: str, llama: HfModel, sums: Dataset, tmp_path: Path
+) -> None:
+    with pytest.raises(PassError, match=words):
+        run(adapters.Adapter, llama, tmp_path / "a", sums, size=4, max_steps=1, **settings)
 
 
 def test_the_guides_modules_of_gpt2(tmp_path: Path) -> None:
@@ -143,6 +176,17 @@ def test_an_unknown_label_in_the_evaluation_data(tmp_path: Path) -> None:
     odd = prepare(bert, tmp_path / "odd", rows=[{"text": "a", "label": "odd"}, {"text": "b", "label": "pos"}])
     with pytest.raises(PassError, match="label 'odd', which the training data have not"):
         run(adapters.LoRA, bert, tmp_path / "a", train, odd, r=4, max_steps=1)
+
+
+def test_one_class_and_a_number(tmp_path: Path) -> None:
+    bert = tiny_bert(tmp_path / "bert")
+    alike = prepare(bert, tmp_path / "alike", rows=[{"text": f"film {i}", "label": "good"} for i in range(8)])
+    with pytest.raises(PassError, match="all rows have the label 'good'"):
+        run(adapters.LoRA, bert, tmp_path / "a", alike, r=4, max_steps=1)
+    scores = prepare(bert, tmp_path / "scores", rows=[{"text": f"film {i}", "label": i / 3} for i in range(8)])
+    made, said = run(adapters.LoRA, bert, tmp_path / "b", scores, r=4, max_steps=1)
+    assert "a new head for one number" in said.texts("note")
+    assert read_folder(made.path)["base_model.model.classifier.weight"].shape[0] == 1
 
 
 def test_evaluation_classes_are_numbered_as_the_training_classes(tmp_path: Path) -> None:
@@ -269,6 +313,7 @@ import resource, sys
 from pathlib import Path
 from olive_like.errors import PassError
 from olive_like.passes.finetune import adapters
+from olive_like.passes.weights import read_folder
 from tests.finetune.helpers import prepare, run
 from tests.tiny_models import tiny_llama
 folder = Path(sys.argv[1])

@@ -54,7 +54,9 @@ def add(model: Any, size: int, activation: str, targets: list[str], whole: list[
         parent, _, name = path.rpartition(".")
         owner = model.get_submodule(parent)
         layer = getattr(owner, name)
-        width = layer.out_features if hasattr(layer, "out_features") else layer.nf
+        width = getattr(layer, "out_features", None) or getattr(layer, "nf", None)
+        if width is None:
+            raise PassError(f"{path} is no linear layer: there is no adapter to put behind it")
         network = Bottlenecked(layer, width, size, activation).to(next(layer.parameters()).device)
         setattr(owner, name, network)
     for path, layer in model.named_modules():

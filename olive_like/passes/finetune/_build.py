@@ -82,23 +82,15 @@ def adapter_config(base: Any, method: str, config: Any, task: str) -> PeftConfig
         check_names(base, config.modules_to_save, "modules_to_save")
         common["modules_to_save"] = list(config.modules_to_save)
     if method == "ia3":
-        targets = config.target_modules or TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING.get(kind)
-        forward = config.feedforward_modules or TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING.get(kind)
-        if targets is None or forward is None:
-            raise PassError(
-                f"IA3 does not know which layers of {kind} to scale",
-                f"Name them with `target_modules` and `feedforward_modules`; there are: {_there(base)}.",
-            )
-        check_names(base, targets, "target_modules")
-        return IA3Config(**common, target_modules=list(targets), feedforward_modules=list(forward))
+        return _ia3(base, config, common)
     targets = config.target_modules or TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING.get(kind) or "all-linear"
     if isinstance(targets, list):
         check_names(base, targets, "target_modules")
-        targets = _spelt_out(base, targets)
+        targets = spelt_out(base, targets)
     left_out = config.exclude_modules
     if isinstance(left_out, list):
         check_names(base, left_out, "exclude_modules")
-        left_out = _spelt_out(base, left_out)
+        left_out = spelt_out(base, left_out)
     for field in ("rank_pattern", "alpha_pattern"):
         _check_patterns(base, list(getattr(config, field)), field)
     common |= {
@@ -130,6 +122,31 @@ def adapter_config(base: Any, method: str, config: Any, task: str) -> PeftConfig
     )
 
 
+def _ia3(base: Any, config: Any, common: dict[str, Any]) -> PeftConfig:
+    kind = base.config.model_type
+    targets = config.target_modules or TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING.get(kind)
+    forward = config.feedforward_modules or TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING.get(kind)
+    if targets is None or forward is None:
+        raise PassError(
+            f"IA3 does not know which layers of {kind} to scale",
+            f"Name them with `target_modules` and `feedforward_modules`; there are: {_there(base)}.",
+        )
+    check_names(base, targets, "target_modules")
+    targets = spelt_out(base, targets)
+    if config.feedforward_modules:
+        check_names(base, forward, "feedforward_modules")
+        forward = spelt_out(base, forward)
+        others = [name for name in forward if name not in targets]
+        if others:
+            raise PassError(
+                f"feedforward_modules: {others[0]!r} is not among the `target_modules`",
+                f"Those are: {', '.join(targets)}.",
+            )
+    # Of the usual ones, those that are to be scaled at all.
+    inside = [name for name in targets if any(f".{name}".endswith(f".{one}") for one in forward)]
+    return IA3Config(**common, target_modules=targets, feedforward_modules=inside)
+
+
 def _heads(base: Any, task: str) -> list[str] | None:
     """Layers behind the encoder, which are trained whole: peft means them by the ends of their names."""
     if task not in ("text-classification", "token-classification", "question-answering"):
@@ -150,7 +167,7 @@ def check_names(base: Any, names: list[str], field: str) -> None:
             )
 
 
-def _spelt_out(base: Any, names: list[str]) -> list[str]:
+def spelt_out(base: Any, names: list[str]) -> list[str]:
     """With layers in the place of patterns and of parts of the model: in a list peft takes names of layers alone."""
     paths = [path for path, layer in base.named_modules() if isinstance(layer, _LAYERS)]
     found: dict[str, None] = {}

@@ -17,7 +17,7 @@ from olive_like.passes._models import attach_adapter, load_config, load_model, l
 from olive_like.passes.base import Context
 from olive_like.passes.finetune import _attention, _objectives, _ranks, _resume, _save, _trackers
 from olive_like.passes.finetune._arguments import arguments, deepspeed_settings, spared_import
-from olive_like.passes.finetune._build import with_adapter
+from olive_like.passes.finetune._build import check_names, spelt_out, with_adapter
 from olive_like.passes.finetune._device import compute_dtype
 from olive_like.passes.finetune._objectives import Objective
 from olive_like.passes.finetune._out_of_memory import is_out_of_memory, words
@@ -161,10 +161,10 @@ class Training:
             return by_data
         task = normal(said)
         if task != by_data and not (task == "feature-extraction" and self.config.task is None):
-            raise PassError(
-                f"the data are for {by_data}, the task is {task}",
-                f"Set `task: {by_data}` in the pass, or say in the data config what the rows are with `shape`.",
-            )
+            hint = f"Set `task: {by_data}` in the pass, or say in the data config what the rows are with `shape`."
+            if self.facts["kind"] == "preference":
+                hint = "Preference pairs teach models that go on with a text by themselves."
+            raise PassError(f"the data are for {by_data}, the task is {task}", hint)
         return by_data
 
     def _attention(self) -> str | None:
@@ -234,7 +234,9 @@ class Training:
         config: Any = self.config
         heads = [name for name in ("classifier", "score", "qa_outputs") if self.task in _HEADED and hasattr(base, name)]
         whole = list(config.modules_to_save or []) + heads
-        targets = list(config.target_modules or _bottleneck.default_targets(base))
+        for field in ("target_modules", "modules_to_save"):
+            check_names(base, getattr(config, field) or [], field)
+        targets = spelt_out(base, config.target_modules or []) or _bottleneck.default_targets(base)
         return _bottleneck.add(base, config.size, config.activation, targets, whole)
 
     def _head(self) -> dict[str, Any]:
@@ -242,8 +244,15 @@ class Training:
         if self.task not in ("text-classification", "token-classification"):
             return {}
         if self.facts["kind"] == "regression":
-            return {"num_labels": 1, "problem_type": "regression"}
+            if self.settings.num_labels != 1:
+                self.context.note("a new head for one number")
+            return {"num_labels": 1, "problem_type": "regression", "ignore_mismatched_sizes": True}
         names = list(self.facts["labels"])
+        if len(names) == 1:
+            raise PassError(
+                f"all rows have the label {names[0]!r}: there is nothing to tell apart",
+                "Bring rows of other classes, or name those there may be with `labels` in the data config.",
+            )
         there = [str(self.settings.id2label[i]) for i in sorted(self.settings.id2label)]
         if set(there) == set(names):
             self._relabel(there)

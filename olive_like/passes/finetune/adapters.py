@@ -223,7 +223,7 @@ class DPO(_Trains):
     """Train an adapter on preference pairs (direct preference optimisation)."""
 
     method = "dpo"
-    version = 3
+    version = 4
 
     class Config(LoRA.Config):
         learning_rate: float = Field(5e-6, gt=0, description="Highest learning rate.")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from olive_like.artifacts import Adapter, Dataset, HfModel
 from olive_like.data._encode import Encoded, Encoder
 from olive_like.data._tokenized import pack, report, write
+from olive_like.data.check import lacking
 from olive_like.data.config import DataConfig
 from olive_like.data.errors import DataError
+from olive_like.data.examples import Example
 from olive_like.data.load import load
 from olive_like.data.shapes import Recognised, read_examples
 from olive_like.passes._models import load_tokenizer, quiet
@@ -40,6 +44,7 @@ def tokenize(model: HfModel | Adapter, config: DataConfig, context: Context) -> 
         examples, known = read_examples(config, rows)
         if split == "train":
             context.note(known.said)
+        _tell_what_lacks(split, examples, context)
         if first is not None and first.labels:
             encoder.config = config.model_copy(update={"labels": first.labels})
         encoded = encoder.encode(examples)
@@ -55,6 +60,8 @@ def tokenize(model: HfModel | Adapter, config: DataConfig, context: Context) -> 
         _tell(split, encoded, splits[split], context)
     assert first is not None
     assert known is not None
+    if config.packing and first.kind != "lm":
+        context.note(f"`packing` has no effect: rows of {known.shape} are not packed")
     attributes = {
         "format": "tokenized",
         "kind": first.kind,
@@ -67,6 +74,13 @@ def tokenize(model: HfModel | Adapter, config: DataConfig, context: Context) -> 
         "padding": config.padding,
     }
     return Dataset(context.output, attributes)
+
+
+def _tell_what_lacks(split: str, examples: Sequence[Example], context: Context) -> None:
+    """Rows that can be trained on, though there is nothing in them."""
+    counts = Counter(text for text in map(lacking, examples) if text)
+    for text, count in counts.items():
+        context.warn(f"{split}: in {count:,} of {len(examples):,} rows {text}; `olive-like data check` names them")
 
 
 def _model_settings(model: HfModel | Adapter) -> dict[str, Any]:
