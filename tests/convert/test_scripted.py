@@ -110,6 +110,8 @@ def test_some_of_what_a_model_gives(tmp_path: Path) -> None:
         ({"model_loader": ""}, "needs a function that builds it"),
         ({}, "how the model is called is not known"),
         ({"script": "/nowhere/at_all.py"}, "is not a Python file"),
+        ({"io_config": {"input_names": ["x"], "input_shapes": [[1]], "input_types": ["float7"]}}, "the type 'float7'"),
+        ({"io_config": {"input_names": ["x", "y"], "input_shapes": [[1]]}}, "2 input_names, 1 input_shapes and 2"),
         (
             {"dummy_inputs_func": "inputs", "io_config": {"output_names": ["only"]}},
             "gives 2 tensors and io_config names 1",

@@ -16,7 +16,8 @@ from olive_like.passes.convert._parts import Flat, Part, generator
 
 _TYPES = {
     "float32": torch.float32, "float": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16,
-    "int64": torch.int64, "int32": torch.int32, "int8": torch.int8, "uint8": torch.uint8, "bool": torch.bool,
+    "float64": torch.float64, "double": torch.float64, "int64": torch.int64, "int32": torch.int32,
+    "int16": torch.int16, "int8": torch.int8, "uint8": torch.uint8, "bool": torch.bool,
 }  # fmt: skip
 
 
@@ -117,9 +118,14 @@ def _dummy_inputs(model: torch.nn.Module, script: ModuleType | None, source: Any
             "how the model is called is not known",
             "Give `dummy_inputs_func`, or `io_config` with input_names, input_shapes and input_types.",
         )
-    types = io.get("input_types") or ["float32"] * len(names)
+    types = [str(kind).removeprefix("torch.") for kind in io.get("input_types") or ["float32"] * len(names)]
+    if not len(names) == len(shapes) == len(types):
+        counts = f"{len(names)} input_names, {len(shapes)} input_shapes and {len(types)} input_types"
+        raise PassError(f"io_config has {counts}", "They go together, in the same order.")
+    if unknown := [kind for kind in types if kind not in _TYPES]:
+        raise PassError(f"io_config has the type {unknown[0]!r}, which is not known", f"Known: {', '.join(_TYPES)}.")
     return {
-        key: _random([int(size) for size in shape], _TYPES[str(kind).removeprefix("torch.")])
+        key: _random([int(size) for size in shape], _TYPES[kind])
         for key, shape, kind in zip(names, shapes, types, strict=True)
     }
 
