@@ -222,3 +222,13 @@ def test_systems_and_evaluators_may_be_lists(read: Read) -> None:
     assert list(tree["systems"]) == ["here", tree["system"]]
     assert "type" not in tree["evaluators"]["e"]
     assert not said
+
+
+def test_accelerators_that_nothing_uses_are_said(read: Read) -> None:
+    _, said = read(
+        "systems:\n  a: {type: LocalSystem, accelerators: [{device: npu, execution_providers: [QNN, CPU]}]}\n"
+        "  b: {type: LocalSystem, accelerators: [{device: gpu, execution_providers: [DmlExecutionProvider]}]}\n"
+        f"  c: {{type: LocalSystem, {GPU}}}\n"
+    )
+    assert [(d.code, d.line) for d in said] == [("OL352", 2), ("OL352", 3)]
+    assert "the device npu, QNN:" in said[0].message

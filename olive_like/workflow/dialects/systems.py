@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from olive_like.workflow.builder import copied
 from olive_like.workflow.dialects.passes import each_pass
 from olive_like.workflow.dialects.report import Report, at_key, at_value
@@ -56,10 +58,10 @@ def _system(system: LocatedDict, report: Report, field: str) -> None:
             system.put("type", "local", system.mark, system.mark)
     if isinstance(system.get("local_docker_config"), LocatedDict):
         lift(system, "local_docker_config", report, field)
-    _accelerators(system)
+    _accelerators(system, report, f"{field}.accelerators")
 
 
-def _accelerators(system: LocatedDict) -> None:
+def _accelerators(system: LocatedDict, report: Report, field: str) -> None:
     """A device may stand alone: `[gpu]` for `[{device: gpu}]`; devices are written in any case."""
     accelerators = system.get("accelerators")
     if not isinstance(accelerators, LocatedList):
@@ -69,6 +71,25 @@ def _accelerators(system: LocatedDict) -> None:
             accelerators[index] = LocatedDict({"device": item.lower()}, accelerators.mark)
         elif isinstance(item, LocatedDict) and isinstance(item.get("device"), str):
             item["device"] = item["device"].lower()
+        odd = _unheeded(accelerators[index])
+        if odd:
+            report.add(
+                "OL352",
+                f"nothing here computes with {', '.join(odd)}: passes and measurements use the CPU or CUDA",
+                item.mark if isinstance(item, LocatedDict) else accelerators.mark,
+                f"{field}[{index}]",
+                "A metric's `inference_settings` name the provider that it is measured with.",
+            )
+
+
+def _unheeded(accelerator: Any) -> list[str]:
+    """The device and the providers of onnxruntime that no pass uses."""
+    if not isinstance(accelerator, LocatedDict):
+        return []
+    providers = accelerator.get("execution_providers")
+    named = [one for one in (providers if isinstance(providers, list) else ()) if isinstance(one, str)]
+    device = [f"the device {accelerator['device']}"] if accelerator.get("device") == "npu" else []
+    return device + [name for name in named if name.removesuffix("ExecutionProvider") not in ("CPU", "CUDA")]
 
 
 def name_in_place(tree: LocatedDict, holder: LocatedDict, key: str, name: str) -> None:
