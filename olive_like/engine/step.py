@@ -209,5 +209,8 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     path = folder / "metrics.json"
     if not path.is_file():
         return {}
-    document = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise PassError(f"the pass wrote a metrics.json that is no JSON: {error}") from error
     return document if isinstance(document, dict) else {}

@@ -62,7 +62,10 @@ def read(path: Path) -> dict[str, Any]:
 
 def _well_formed(passes: Any) -> bool:
     return isinstance(passes, dict) and all(
-        isinstance(one, dict) and {"key", "output", "document"} <= one.keys() and one["document"].keys() >= _DOCUMENT
+        isinstance(one, dict)
+        and {"key", "output", "document"} <= one.keys()
+        and isinstance(one["document"], dict)
+        and one["document"].keys() >= _DOCUMENT
         for one in passes.values()
     )
 

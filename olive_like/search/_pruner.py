@@ -12,6 +12,8 @@ import optuna
 from optuna.pruners import HyperbandPruner
 from optuna.trial import Trial, TrialState
 
+from olive_like.engine.events import write_json
+
 _FILE = "pruned.json"
 
 
@@ -50,7 +52,7 @@ class Pruner:
         self._study.tell(trial, state=TrialState.PRUNED)
         self.pruned[key] = f"stopped at step {step} of {total}: others had a lower loss than {loss:.4g} by then"
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        self._file.write_text(json.dumps(self.pruned, indent=1), encoding="utf-8")
+        write_json(self._file, self.pruned)
         return self.pruned[key]
 
     def _trial(self, total: int) -> Trial:

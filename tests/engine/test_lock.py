@@ -72,7 +72,11 @@ def test_a_part_cannot_be_locked(locked: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", '{"lock": 1}', '{"lock": 1, "passes": {"a": 1}}', '{"lock": 1, "passes": {"a": {}}}']
+    "text",
+    [
+        *("", "[]", '{"lock": 1}', '{"lock": 1, "passes": {"a": 1}}', '{"lock": 1, "passes": {"a": {}}}'),
+        '{"lock": 1, "passes": {"a": {"key": "", "output": "", "document": 1}}}',
+    ],
 )
 def test_a_damaged_lock_is_an_error(locked: Path, text: str) -> None:
     Path(f"{locked}.lock").write_text(text)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from olive_like.metrics.catalog import DEFAULTS
 from olive_like.workflow.dialects.passes import class_of, each_pass, names_of, settings_of
 from olive_like.workflow.dialects.tree import entries, take
-from olive_like.workflow.located import LocatedDict
+from olive_like.workflow.located import LocatedDict, LocatedList
 from olive_like.workflow.models import local_path
 from olive_like.workflow.trial.rows import made_up_rows
 
@@ -27,6 +28,7 @@ _AT_MOST = {
 }
 _STEPS = 2
 _TRAINING = {"per_device_train_batch_size": 2, "per_device_eval_batch_size": 2, "gradient_accumulation_steps": 1}
+_TIMES = ("latency", "throughput")
 _HARNESSES = ("lm_eval", "mteb")
 _DATA = ("source", "files", "rows", "dummy", "load_function", "dataloader_function")
 
@@ -158,13 +160,12 @@ class Trial:
         for metric in harness:
             tasks = ", ".join(str(t if isinstance(t, str) else t.get("task", "")) for t in metric.get("tasks") or ())
             self._say(f"not measured: {metric['type']} on {tasks}, whose questions are on the hub")
-        kept = [metric for metric in metrics if metric not in harness]
+        kept = [_shorter(metric) for metric in metrics if metric not in harness]
         metrics[:] = kept
         for metric in kept:
             own = metric.get("user_config") if isinstance(metric, dict) else None
             if isinstance(own, LocatedDict) and take(own, "inference_settings") is not None:
                 self._say("session settings of metrics are put aside, as they are for another device")
-            _shorter(metric)
             for value in (metric.get("sub_types") or ()) if isinstance(metric, dict) else ():
                 if isinstance(value, LocatedDict) and take(value, "goal") is not None:
                     self._say("goals are not held against a model with random weights")
@@ -209,17 +210,22 @@ def _evaluators(tree: LocatedDict) -> Iterator[LocatedDict]:
             yield holder["evaluator"]
 
 
-def _shorter(metric: Any) -> None:
+def _shorter(metric: Any) -> Any:
     """Times of a tiny model mean nothing: they need not settle."""
-    if not isinstance(metric, LocatedDict) or metric.get("type") not in ("latency", "throughput"):
-        return
-    for value in metric.get("sub_types") or ():
+    if isinstance(metric, str) and metric in _TIMES:
+        metric = LocatedDict({"name": metric, "type": metric})
+    if not isinstance(metric, LocatedDict) or metric.get("type") not in _TIMES:
+        return metric
+    if not metric.get("sub_types"):
+        metric["sub_types"] = LocatedList([LocatedDict({"name": DEFAULTS[metric["type"]]})])
+    for value in metric["sub_types"]:
         if isinstance(value, LocatedDict):
             settings = value.get("metric_config")
             settings = settings if isinstance(settings, LocatedDict) else LocatedDict()
             settings["max_seconds"] = _SECONDS
             settings["repeat_test_num"] = min(_number(settings.get("repeat_test_num"), _CALLS), _CALLS)
             value["metric_config"] = settings
+    return metric
 
 
 def _forget_empty(tree: LocatedDict) -> None:
