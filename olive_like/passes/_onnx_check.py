@@ -96,7 +96,7 @@ def _check_external(tensor: onnx.TensorProto, path: Path, sizes: dict[str, int])
         _no_linked_folder(path.parent, location, what)
         sizes[location] = _plain_file(path.parent / location, what)
     offset, length = (_natural(entries, key, what) for key in _EXTERNAL_KEYS[1:])
-    wanted = _bytes_of(tensor)
+    wanted = bytes_of(tensor)
     if wanted is not None and "length" in entries and length != wanted:
         raise PassError(f"{what} needs {wanted:,} bytes by its shape and declares {length:,}", _DOWNLOAD)
     end = offset + (wanted if wanted is not None and "length" not in entries else length)
@@ -143,7 +143,7 @@ def _natural(entries: dict[str, str], key: str, what: str) -> int:
     return int(text)
 
 
-def _bytes_of(tensor: onnx.TensorProto) -> int | None:
+def bytes_of(tensor: onnx.TensorProto) -> int | None:
     """Bytes that the type and shape ask for; None for types without a fixed size."""
     bits = _BITS.get(tensor.data_type)
     if bits is None:

@@ -12,15 +12,17 @@ from typing import Any
 
 import onnx
 import onnx_ir as ir
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 from onnx_ir.passes import common
 
 from olive_like.artifacts import OnnxModel
 from olive_like.errors import PassError
-from olive_like.passes._onnx_check import data_files, read_header
+from olive_like.passes._onnx_check import bytes_of, data_files, read_header, tensors
 from olive_like.passes.base import Context
 from olive_like.passes.onnx_base import OnnxFileConfig
 
 INLINE_LIMIT = 1_800_000_000  # protobuf ends at 2 GiB; the rest is for the graph
+_LARGE = 1_500_000_000  # the same for models that other libraries have in memory, which add to them
 _FICLONE = 0x40049409  # "share this file's blocks", from linux/fs.h
 _GRAPH_ALIGNMENT = 64
 _SHAPES = 128  # bytes; shapes and axes are smaller, and no runtime reads them from a data file
@@ -187,13 +189,18 @@ def _inline(tensor: Any) -> Any:
 
 
 def _write_graph(model: ir.Model, path: Path) -> None:
-    proto = ir.to_proto(model)
-    if proto.ByteSize() > 2**31 - 1:
+    try:
+        onnx.save(ir.to_proto(model), path, format="protobuf")
+    except EncodeError as error:
         raise PassError(
-            f"{path.name} would be {proto.ByteSize():,} bytes, over the 2 GB that a graph may have",
+            f"{path.name} cannot be written: it would be over the 2 GB that a graph may have",
             "Set `save_as_external_data: true` (and `convert_attribute: true` if the weights are nodes' attributes).",
-        )
-    onnx.save(proto, path, format="protobuf")
+        ) from error
+
+
+def fits_no_file(model: onnx.ModelProto) -> bool:
+    """Whether the weights of a model in memory are too many for one file of protobuf, which cannot tell it itself."""
+    return sum(bytes_of(tensor) or 0 for tensor in tensors(model)) > _LARGE
 
 
 def clone(source: Path, target: Path) -> None:

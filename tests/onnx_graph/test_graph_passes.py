@@ -90,6 +90,21 @@ def test_float16(tmp_path: Path) -> None:
         run_pass("OnnxFloatToFloat16", model, node_block_list=["head"])
 
 
+def test_models_that_fit_no_file_of_protobuf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is done from 2 GB on, done to a small model."""
+    model, passes = (
+        text_model(tmp_path / "in"),
+        ("OnnxFloatToFloat16", "OrtMixedPrecision", "OnnxQuantizationPreprocess"),
+    )
+    usual = [run_pass(name, model) for name in passes]
+    monkeypatch.setattr("olive_like.passes._onnx_files._LARGE", 1)
+    for name, before in zip(passes, usual, strict=True):
+        after = run_pass(name, model)
+        assert ops(after) == ops(before)
+        for one, other in zip(*(session_outputs(m, input_ids=tokens()) for m in (before, after)), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 def test_float16_says_what_it_cuts(tmp_path: Path) -> None:
     weight = random(64, 64)
     weight[0, 0] = 1e6

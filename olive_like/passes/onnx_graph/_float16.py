@@ -15,19 +15,18 @@ from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_floa
 
 from olive_like.artifacts import OnnxModel
 from olive_like.errors import PassError
-from olive_like.passes._onnx_files import components, load_ir, save_ir
+from olive_like.passes._onnx_files import components, fits_no_file, load_ir, save_ir
 from olive_like.passes._onnx_rewrite import like_input, prove, target_of
 from olive_like.passes.base import Context
 from olive_like.passes.onnx_quantize._select import matching, name_nodes
 
 TOLERANCE = 2e-2
-_LARGE = 1_500_000_000
 
 
 def convert(model: OnnxModel, config: Any, context: Context) -> OnnxModel:
     """The whole model, but what is blocked."""
     for path in components(model).values():
-        proto = _loaded(path, context)
+        proto = _loaded(path, context, config.use_symbolic_shape_infer)
         _need_floats(proto, path)
         nodes = list(proto.graph.node)
         ops = set(config.op_block_list if config.op_block_list is not None else DEFAULT_OP_BLOCK_LIST)
@@ -46,7 +45,7 @@ def convert(model: OnnxModel, config: Any, context: Context) -> OnnxModel:
 def convert_mixed(model: OnnxModel, config: Any, context: Context) -> OnnxModel:
     """The whole model but some operators, and the last layer where float16 would lose too much of its weights."""
     for path in components(model).values():
-        proto = _loaded(path, context)
+        proto = _loaded(path, context, infer=True)
         _need_floats(proto, path)
         blocked = _last_layer(proto, config.atol)
         if blocked:
@@ -59,12 +58,14 @@ def convert_mixed(model: OnnxModel, config: Any, context: Context) -> OnnxModel:
     return prove(model, config, context, TOLERANCE, attributes={"precision": "float16 mixed"})
 
 
-def _loaded(path: Path, context: Context) -> onnx.ModelProto:
-    """The checked model with its weights and a name for every node."""
+def _loaded(path: Path, context: Context, infer: bool) -> onnx.ModelProto:
+    """The checked model with its weights and a name for every node, and where it is asked for with types."""
     graph = load_ir(path)
     name_nodes(graph)
     work = context.scratch / path.stem / path.name
     save_ir(graph, work)
+    if infer:  # in the file: a model in memory is handed over in one piece, which 2 GB limit
+        onnx.shape_inference.infer_shapes_path(str(work))
     return onnx.load(work)
 
 
@@ -96,7 +97,7 @@ def _half(
         done = convert_float_to_float16(
             proto,
             keep_io_types=keep_io,
-            disable_shape_infer=config is not None and not config.use_symbolic_shape_infer,
+            disable_shape_infer=True,
             op_block_list=sorted(ops),
             node_block_list=sorted(nodes),
             **limits,
@@ -142,7 +143,7 @@ def _last_layer(proto: onnx.ModelProto, atol: float) -> set[str]:
 
 def _deliver(proto: onnx.ModelProto, model: OnnxModel, path: Path, config: Any, context: Context) -> None:
     written = context.scratch / f"{path.stem}.half.onnx"
-    large = proto.ByteSize() > _LARGE
+    large = fits_no_file(proto)
     onnx.save_model(proto, written, save_as_external_data=large, location=f"{written.name}.data")
     graph = load_ir(written)
     graph.graph.sort()  # the converter puts casts behind the nodes that read them

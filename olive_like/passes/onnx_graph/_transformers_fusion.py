@@ -16,7 +16,7 @@ from onnxruntime.transformers.fusion_options import FusionOptions
 
 from olive_like.artifacts import OnnxModel
 from olive_like.errors import PassError
-from olive_like.passes._onnx_files import components, load_ir, save_ir
+from olive_like.passes._onnx_files import components, fits_no_file, load_ir, save_ir
 from olive_like.passes._onnx_rewrite import like_input, prove, target_of
 from olive_like.passes.base import Context
 from olive_like.passes.onnx_graph import _script_fusion
@@ -38,7 +38,6 @@ _FAMILIES = {
 _SCRIPT = "onnxscript"  # for decoders with a cache, whose graphs onnxruntime's optimiser does not know or breaks
 # What a pattern that does not fit raises inside the optimiser, which checks little.
 _CRASHES = (AssertionError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
-_LARGE = 1_500_000_000
 _CASTS = ("graph_input_cast", "graph_output_cast")
 _TOLERANCE = 2e-3
 _ONE_FOLDER = threading.Lock()  # the current folder is the whole process's
@@ -171,7 +170,7 @@ def _by_onnxruntime(path: Path, config: Any, family: str) -> tuple[ir.Model, dic
             result.change_graph_inputs_to_int32()
     found = {name: count for name, count in result.get_fused_operator_statistics().items() if count}
     written = path.with_suffix(".fused.onnx")
-    large = result.model.ByteSize() > _LARGE
+    large = fits_no_file(result.model)
     onnx.save_model(result.model, written, save_as_external_data=large, location=f"{written.name}.data")
     graph = load_ir(written)
     graph.graph.sort()

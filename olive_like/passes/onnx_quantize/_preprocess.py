@@ -11,7 +11,7 @@ from onnxruntime.tools.symbolic_shape_infer import SymbolicShapeInference
 
 from olive_like.artifacts import OnnxModel
 from olive_like.errors import PassError
-from olive_like.passes._onnx_files import components, load_ir, save_ir
+from olive_like.passes._onnx_files import components, fits_no_file, load_ir, save_ir
 from olive_like.passes._onnx_rewrite import EXACT, like_input, prove, target_of
 from olive_like.passes._onnx_runtime import ORT_ERRORS
 from olive_like.passes.base import Context
@@ -60,7 +60,7 @@ def _symbolic(path: Path) -> Path:
             break  # a value without a shape: what was found so far is kept, and what it is is still right
     inference._update_output_from_vi()
     target = path.with_suffix(".symbolic.onnx")
-    large = model.ByteSize() > _OUTER_LIMIT // 2
+    large = fits_no_file(model)
     onnx.save_model(inference.out_mp_, target, save_as_external_data=large, location=f"{target.name}.data")
     return target
 
