@@ -52,6 +52,7 @@ class MarkedFile:
     field: str
     path: Path
     code: bool
+    in_key: bool = True  # whether its content can change the result
 
 
 class _Marks(NamedTuple):
@@ -76,30 +77,30 @@ def _marks(cls: type[BaseModel]) -> tuple[_Marks, ...]:
     )
 
 
-def marked_files(config: BaseModel, prefix: str = "") -> Iterator[MarkedFile]:
+def marked_files(config: BaseModel, prefix: str = "", in_key: bool = True) -> Iterator[MarkedFile]:
     """Every file that the settings name, nested models and data sets included."""
     for marks in _marks(type(config)):
         value = getattr(config, marks.name)
         if value is None:
             continue
-        where = f"{prefix}{marks.name}"
+        where, counts = f"{prefix}{marks.name}", in_key and marks.in_key
         if marks.file is not None and (paths := _paths(value, where)):  # it may be `LocalPath | dict`
-            yield from (MarkedFile(place, path, marks.file.code) for place, path in paths)
+            yield from (MarkedFile(place, path, marks.file.code, counts) for place, path in paths)
         elif marks.name_or_file:
-            yield from _absolute_paths(value, where)
+            yield from _absolute_paths(value, where, counts)
         else:
-            yield from _inside(value, where)
+            yield from _inside(value, where, counts)
 
 
-def _inside(value: Any, where: str) -> Iterator[MarkedFile]:
+def _inside(value: Any, where: str, in_key: bool) -> Iterator[MarkedFile]:
     if isinstance(value, BaseModel):
-        yield from marked_files(value, where + ".")
+        yield from marked_files(value, where + ".", in_key)
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
-            yield from _inside(item, f"{where}[{index}]")
+            yield from _inside(item, f"{where}[{index}]", in_key)
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from _inside(item, f"{where}.{key}")
+            yield from _inside(item, f"{where}.{key}", in_key)
 
 
 def _paths(value: Any, where: str = "") -> list[tuple[str, Path]]:
@@ -114,15 +115,15 @@ def _paths(value: Any, where: str = "") -> list[tuple[str, Path]]:
     return [(place, item) for place, item in items] if all(isinstance(item, Path) for _, item in items) else []
 
 
-def _absolute_paths(value: Any, where: str) -> Iterator[MarkedFile]:
+def _absolute_paths(value: Any, where: str, in_key: bool) -> Iterator[MarkedFile]:
     if isinstance(value, str) and Path(value).is_absolute():
-        yield MarkedFile(where, Path(value), code=False)
+        yield MarkedFile(where, Path(value), code=False, in_key=in_key)
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
-            yield from _absolute_paths(item, f"{where}[{index}]")
+            yield from _absolute_paths(item, f"{where}[{index}]", in_key)
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from _absolute_paths(item, f"{where}.{key}")
+            yield from _absolute_paths(item, f"{where}.{key}", in_key)
 
 
 def _without_paths(value: Any) -> Any:

@@ -47,3 +47,15 @@ def test_several_files_go_into_the_key_by_their_content() -> None:
 def test_a_number_and_its_digits_are_two_names() -> None:
     assert semantic(Several(anything={1: 2})) != semantic(Several(anything={"1": 2}))
     assert digest(semantic(Several(anything={1: 2, "1": 3})))
+
+
+class Beside(BaseModel):
+    log: Annotated[LocalPath | None, NotInKey()] = None
+    more: Annotated[Several | None, NotInKey()] = None
+
+
+def test_files_of_what_cannot_change_a_result_count_no_more_than_it_does() -> None:
+    settings = Beside(log=Path("/log"), more=Several(files=[Path("/a")]))
+    assert [(file.field, file.in_key) for file in marked_files(settings)] == [("log", False), ("more.files[0]", False)]
+    assert semantic(settings) == {}
+    assert all(file.in_key for file in marked_files(Several(files=[Path("/a")])))

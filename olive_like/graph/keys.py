@@ -72,7 +72,7 @@ def file_digests(node: Node, file_digest: FileDigest) -> dict[str, Any]:
     return {
         marked.field: {"digest": file_digest(marked.path), "suffix": marked.path.suffix}
         for marked in node_files(node)
-        if marked.path.exists()
+        if marked.in_key and marked.path.exists()
     }
 
 
