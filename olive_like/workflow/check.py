@@ -104,9 +104,9 @@ class Sections:
             self.problems.add("OL103", f"`{loc[-1]}` takes text, not {shown(value)}", loc)
         return None
 
-    def check_name(self, name: str, loc: Loc) -> None:
-        """Names become parts of file names and of paths."""
-        if not _NAME.match(name):
+    def check_name(self, name: Any, loc: Loc) -> None:
+        """Names become parts of file names and of paths; of a mapping in Python they may be anything."""
+        if not isinstance(name, str) or not _NAME.match(name):
             hint = "Use letters, digits, `_` and `-`, at most 100 of them."
             self.problems.add("OL112", f"{name!r} cannot be a name", loc, hint, key=True)
 

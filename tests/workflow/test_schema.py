@@ -258,3 +258,8 @@ def test_missing_files_are_named_with_the_near_one(tmp_path):
 def test_systems_may_be_named_by_their_type():
     workflow = read({"passes": {"a": {"type": "Null", "system": "null"}}, "system": "local"}).require()
     assert workflow.passes["a"].system == "null"
+
+
+def test_a_name_that_is_no_text_cannot_be_one():
+    with pytest.raises(WorkflowError, match="1 cannot be a name"):
+        Workflow(passes={1: {"type": "Null"}})
