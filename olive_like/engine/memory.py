@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from olive_like.engine.resources import own_rss
+from olive_like.systems.own_memory import own_rss
 
 
 class Memory:

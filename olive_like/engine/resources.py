@@ -7,9 +7,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from olive_like.systems.own_memory import forget_peak, own_peak, own_rss, status
 
 _INTERVAL = 1.0
 
@@ -66,35 +67,9 @@ def _cpu_seconds() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def _status(field: str, pid: int | str = "self") -> int:
-    """A size in /proc/<pid>/status, in bytes; 0 if it is not to be had."""
-    try:
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith(field):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
-    return 0
-
-
-def own_rss() -> int:
-    return _status("VmRSS:")
-
-
-def own_peak() -> int:
-    """The most memory that this process had since the peak was reset."""
-    peak = _status("VmHWM:")
-    if peak:
-        return peak
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
 def _reset_peak() -> None:
-    """A warm worker has an earlier pass's peak: have the kernel forget it."""
-    with suppress(OSError):  # where the kernel cannot, the peak is the worker's, not the pass's
-        Path("/proc/self/clear_refs").write_text("5")
+    """A warm worker has an earlier pass's peak, of its memory and of the GPU's."""
+    forget_peak()
     torch: Any = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
         torch.cuda.reset_peak_memory_stats()
@@ -106,7 +81,7 @@ def children_rss(pid: int) -> int:
     try:
         for task in Path(f"/proc/{pid}/task").iterdir():
             for child in (task / "children").read_text().split():
-                total += _status("VmRSS:", child) + children_rss(int(child))
+                total += status("VmRSS:", child) + children_rss(int(child))
     except OSError:
         pass  # a process that ended meanwhile
     return total

@@ -16,6 +16,7 @@ from typing import Any
 from olive_like.artifacts import Artifact, from_json, to_json
 from olive_like.errors import PassError
 from olive_like.passes.base import Context
+from olive_like.systems.own_memory import forget_peak, own_peak, own_rss
 
 
 def memory(
@@ -49,15 +50,15 @@ def memory(
 def _measure(order: Mapping[str, Any]) -> dict[str, int]:
     model = from_json(order["artifact"])
     _import_libraries(model.kind)
-    before = _status("VmRSS:")
-    _forget_peak()
+    before = own_rss()
+    forget_peak()  # importing took memory for a moment, which is not the model's
     scratch = Path(order["scratch"])
     context = Context(scratch, scratch, device=order["device"], threads=order["threads"])
     from olive_like.passes.measure._runtimes import open_runtime
 
     runtime = open_runtime(model, context, settings=order["inference"])
     runtime.call(runtime.example(order["batch"], order["length"]))
-    peak = _status("VmHWM:")
+    peak = own_peak()
     found = {"peak": peak, "model": max(0, peak - before)}
     torch = sys.modules.get("torch")
     if order["device"] == "cuda" and torch is not None and torch.cuda.is_initialized():
@@ -75,28 +76,6 @@ def _import_libraries(kind: str) -> None:
         import transformers  # noqa: F401
 
         import olive_like.passes._models  # noqa: F401
-
-
-def _status(field: str) -> int:
-    """A size in /proc/self/status; where there is none, the peak that the system keeps."""
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith(field):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    import psutil
-
-    memory = psutil.Process().memory_info()
-    return int(getattr(memory, "peak_wset", 0) if field == "VmHWM:" else memory.rss) or int(memory.rss)
-
-
-def _forget_peak() -> None:
-    """Importing took memory for a moment, which is not the model's."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return  # not every system can: the peak is then of importing too
 
 
 def main() -> int:
