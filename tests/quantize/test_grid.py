@@ -91,6 +91,15 @@ def test_searched_grids_lose_less_than_the_range(bits, sym):
     assert loss(_grid.hqq(blocks, spec, 20, 0.7), norm=0.7) < loss(plain, norm=0.7)
 
 
+def test_hqq_forgives_no_weight_that_the_grid_does_not_reach():
+    weight, spec = _weights(64, 256, seed=4).pow(3), Spec(4, 32, False)  # a few are far larger than the others
+    blocks = _grid.grouped(weight, 32)
+    scale, zero = (part.unsqueeze(-1) for part in _grid.hqq(blocks, spec, 20, 0.7))
+    place = blocks / scale + zero
+    assert place.min() >= -0.51
+    assert place.max() <= 15.51
+
+
 def test_a_smaller_last_group_has_its_own_grid():
     weight = _weights(3, 40)
     spec = Spec(4, 32, False)
