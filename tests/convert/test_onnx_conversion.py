@@ -140,6 +140,23 @@ def test_an_opset_that_lacks_an_op_is_one_line_that_says_which_has_it(tmp_path: 
     assert "\n" not in caught.value.message
 
 
+def test_networks_of_an_adapter_go_along(tmp_path: Path) -> None:
+    """They cannot be merged, and need not be."""
+    from olive_like.artifacts import Adapter
+    from olive_like.passes._models import load_model
+    from olive_like.passes.convert._conversion import _load
+    from olive_like.passes.finetune import _bottleneck
+
+    base = tiny_models.tiny_llama(tmp_path / "in")
+    model = load_model(base)
+    _bottleneck.add(model, 4, "gelu", _bottleneck.default_targets(model), [])
+    (tmp_path / "adapter").mkdir()
+    _bottleneck.save(model, tmp_path / "adapter")
+    config = OnnxConversion.Config()
+    loaded = _load(Adapter(tmp_path / "adapter", {}, {"base": base}), "text-generation", config, "cpu")
+    assert sum(isinstance(module, _bottleneck.Bottlenecked) for module in loaded.modules()) == 2
+
+
 def test_of_fixed_length_the_decoder_reads_what_the_encoder_gives(tmp_path: Path) -> None:
     import torch
 

@@ -81,7 +81,7 @@ def _prepared(
 def _load(source: HfModel | Adapter, task: str, config: Any, device: str) -> Any:
     wanted = torch_dtype(config.torch_dtype or "float32")
     model = load_model(source, task, wanted, device=device, attention=attention_for(source, task, config))
-    if isinstance(source, Adapter):
+    if isinstance(source, Adapter) and hasattr(model, "peft_config"):  # networks of their own stay what they are
         model = model.merge_and_unload() if config.merge_adapter_weights else _apart(model, wanted)
     return model.eval()
 
