@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from olive_like.artifacts import Artifact, Dataset
 from olive_like.errors import PassError, PromiseBroken
@@ -29,6 +30,29 @@ class PassConfig(BaseModel):
         defer_build=True,
         allow_inf_nan=False,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _true_is_no_number(cls, values: Any) -> Any:
+        """To pydantic true is 1: as text it is refused where a number is meant, with its place."""
+        if not isinstance(values, dict) or not any(isinstance(value, bool) for value in values.values()):
+            return values
+        numbers = _numbers(cls)
+        return {
+            name: str(value).lower() if isinstance(value, bool) and name in numbers else value
+            for name, value in values.items()
+        }
+
+
+@cache
+def _numbers(config: type[PassConfig]) -> frozenset[str]:
+    """The names of settings that are numbers and nothing else, null aside."""
+    found: set[str] = set()
+    for name, info in config.model_fields.items():
+        allowed = set(get_args(info.annotation) or (info.annotation,))
+        if allowed & {int, float} and allowed <= {int, float, type(None)}:
+            found |= {name, *getattr(info.validation_alias, "choices", (info.validation_alias or name,))}
+    return frozenset(found)
 
 
 class Effect(Enum):

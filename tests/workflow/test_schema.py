@@ -137,6 +137,7 @@ def test_python_raises_with_every_mistake():
         ("passes: {a: }", [("OL102", 1, 10, None)]),
         ("passes: {a: {typ: Null}}", [("OL101", 1, 14, "type")]),
         ("passes: {a: 3}", [("OL103", 1, 13, None)]),
+        ("passes: {a: {type: Null, bytes: true}}", [("OL103", 1, 33, None)]),
         ("passes: [a]", [("OL103", 1, 9, None)]),
         ("passes: {a: []}", [("OL102", 1, 13, None)]),
         ("passes: {a: {type: 3}}", [("OL103", 1, 20, None)]),
