@@ -245,6 +245,9 @@ def test_what_cannot_be_switched_is_named(llama: HfModel, tmp_path: Path) -> Non
     whole = tuned(llama, tmp_path / "whole", 1, r=2, target_modules=["q_proj"], modules_to_save=["lm_head"])
     with pytest.raises(PassError, match=r"whole layers of its own.*lm_head"):
         MultiAdapterConversion().run([whole], MultiAdapterConversion.Config(names=["x"]), context(tmp_path / "a"))
+    half = MultiAdapterConversion.Config(torch_dtype="bfloat16")
+    with pytest.raises(PassError, match="files of adapters hold no bfloat16"):
+        MultiAdapterConversion().run([whole], half, context(tmp_path / "half"))
     plain = OnnxConversion().run(llama, OnnxConversion.Config(verify="off"), context(tmp_path / "b"))
     with pytest.raises(PassError, match="no adapter weights of its own"):
         ExtractAdapters().run(plain, ExtractAdapters.Config(), context(tmp_path / "c"))

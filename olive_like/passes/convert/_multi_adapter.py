@@ -53,6 +53,8 @@ def convert(sources: list[HfModel | Adapter], config: Any, context: Context) -> 
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
+    if dtype is torch.bfloat16:
+        raise PassError("the files of adapters hold no bfloat16", "Set `torch_dtype: float16`, or leave it out.")
     part = _only_part(parts_of(model, task, dtype, config, base))
     samples = part.samples() if config.verify != "off" else []
     expected = {_BASE: [(inputs, reference(part, inputs)) for inputs in samples]}
