@@ -144,7 +144,10 @@ def in_one_line(error: BaseException) -> PassError:
 
 
 def _numpy_type(kind: str) -> Any:
-    return _NUMPY[kind.removeprefix("tensor(").removesuffix(")")]
+    found = _NUMPY.get(kind.removeprefix("tensor(").removesuffix(")"))
+    if found is None and kind != "tensor(string)":
+        raise PassError(f"inputs of the type {kind} cannot be given")
+    return found or np.object_
 
 
 @dataclass(frozen=True)
@@ -193,7 +196,9 @@ def make_feeds(
     shape = replace(shape, sequence=_new_tokens(io, shape))
     feeds: Arrays = {}
     for value in io["inputs"]:
-        name, dtype = value["name"], _NUMPY[value["dtype"]]
+        name, dtype = value["name"], _NUMPY.get(value["dtype"])
+        if dtype is None:
+            raise PassError(f"no values can be made up for the input {name}, which is {value['dtype'] or 'no tensor'}")
         sizes = [shape.size(axis, position) for position, axis in enumerate(value["shape"] or [])]
         if past and name in past:
             given: Any = past[name]

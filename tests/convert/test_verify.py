@@ -198,3 +198,14 @@ def test_what_could_not_run_before_is_not_compared(tmp_path: Path) -> None:
         verify_models(before, after, "fail", 1e-3, context(tmp_path))
     with pytest.raises(PassError, match="cannot load"):
         verify_models(after, before, "warn", 1e-3, context(tmp_path))
+
+
+def test_text_is_the_same_or_not_and_cannot_be_made_up() -> None:
+    found = Comparison()
+    text = np.array(["a", "b"], dtype=object)
+    found.add("y", text, text.copy())
+    assert found.scaled == 0
+    found.add("y", text, text[::-1])
+    assert found.scaled == 1
+    with pytest.raises(PassError, match="no values can be made up for the input s, which is string"):
+        make_feeds({"inputs": [{"name": "s", "dtype": "string", "shape": ["n"]}]}, Shape())
