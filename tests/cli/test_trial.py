@@ -111,6 +111,21 @@ def test_calibration_text_is_given(tmp_path: Path) -> None:
     assert not hasattr(workflow.passes["rounded"].config, "data_config")
 
 
+def test_recordings_lie_in_the_folder_that_is_the_data_set(tmp_path: Path) -> None:
+    """Elsewhere a change of them would not be seen, and they are refused."""
+    data = {
+        "name": "said",
+        "source": "org/speech",
+        "split": "test",
+        "audio": {"audio_col": "clip", "text_col": "words"},
+    }
+    tree: dict[str, Any] = {"data_configs": [data], "passes": {"a": {"type": "Null"}}}
+    config = read(tree, change=Trial(lambda *_: tmp_path, tmp_path, tmp_path)).require().data_configs["said"]
+    rows = [json.loads(line) for line in (Path(config.source) / "metadata.jsonl").read_text().splitlines()]
+    assert len(rows) == 8
+    assert all((Path(config.source) / row["clip"]).stat().st_size > 1000 and row["words"] for row in rows)
+
+
 @pytest.mark.parametrize(
     "settings",
     [

@@ -1,10 +1,15 @@
-"""Small pictures and sounds to try a model on."""
+"""Small pictures, and sounds and folders of them, to try a model on."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import shutil
 import wave
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -32,3 +37,21 @@ def sound(file: Path, number: int) -> None:
         out.setframerate(_RATE)
         out.writeframes(wave_form.astype("<i2").tobytes())
     draft.replace(file)
+
+
+def listed(files: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """A folder with these rows as its list, and the files that they name."""
+    text = "".join(f"{json.dumps(row)}\n" for row in rows)
+    folder = files / hashlib.sha256(text.encode()).hexdigest()[:12]
+    if not folder.is_dir():
+        draft = folder.with_suffix(f".{os.getpid()}")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir()
+        for file in files.glob("*.wav"):
+            shutil.copy(file, draft)
+        (draft / "metadata.jsonl").write_text(text, encoding="utf-8")
+        try:
+            draft.rename(folder)
+        except OSError:  # another process was faster
+            shutil.rmtree(draft)
+    return folder

@@ -11,7 +11,7 @@ from olive_like.workflow.dialects.passes import class_of, each_pass, names_of, s
 from olive_like.workflow.dialects.tree import entries, take
 from olive_like.workflow.located import LocatedDict, LocatedList
 from olive_like.workflow.models import local_path
-from olive_like.workflow.trial.rows import made_up_rows
+from olive_like.workflow.trial.rows import made_up_recordings, made_up_rows
 
 # (hub name or local folder, task) -> folder of a tiny model of that architecture
 MakeTiny = Callable[[str, "str | None"], Path]
@@ -149,7 +149,10 @@ class Trial:
             return
         for name in ("source", "data_name", "subset", "files", "data_files", "split", "eval_split", "format"):
             take(config, name)
-        config["rows"] = made_up_rows(config, task, _ROWS, self._files)
+        if "audio" in config:
+            config["source"] = str(made_up_recordings(config, _ROWS, self._files))
+        else:
+            config["rows"] = made_up_rows(config, task, _ROWS, self._files)
         self._say(f"{_ROWS} made-up rows in place of {source}")
 
     def _evaluator(self, evaluator: LocatedDict) -> None:

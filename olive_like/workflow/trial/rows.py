@@ -31,6 +31,17 @@ def made_up_rows(config: Mapping[str, Any], task: Any, count: int, folder: Path)
     return LocatedList([LocatedDict(_row(config, index, image, folder)) for index in range(count)])
 
 
+def made_up_recordings(config: Mapping[str, Any], count: int, folder: Path) -> Path:
+    """A folder with recordings and the list of them: recordings count where the folder is the data set."""
+    from olive_like.workflow.trial import _files
+
+    rows = made_up_rows(config, None, count, folder / "sounds")
+    column = (config["audio"] or {}).get("audio_col", "audio")
+    for row in rows:
+        row[column] = Path(row[column]).name
+    return _files.listed(folder / "sounds", rows)
+
+
 def _row(config: Mapping[str, Any], index: int, image: bool, folder: Path) -> dict[str, Any]:
     shape = config.get("shape", "auto")
     row: dict[str, Any] = {}
