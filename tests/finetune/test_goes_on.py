@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from olive_like.marks import semantic
 from olive_like.passes.base import Context
 from olive_like.passes.finetune import _resume
 from olive_like.passes.finetune.adapters import LoRA
@@ -90,5 +91,7 @@ def family(world: int | None, batch: int, **settings: Any) -> Any:
 
 def test_who_can_go_on_from_whose(tmp_path: Path) -> None:
     assert family(2, 4) == family(1, 8) == family(None, 8) != family(2, 8)
+    assert family(2, 4) == family(2, 4, per_device_eval_batch_size=1)
+    assert semantic(LoRA.Config()) != semantic(LoRA.Config(per_device_eval_batch_size=1)), "it is in the history"
     assert family(2, 4, resume=False) is None
     assert family(2, 4, loss={"script": tmp_path / "my_loss.py", "name": "loss"}) is None

@@ -69,6 +69,7 @@ class _Trains(Pass):
         if config.loss or not config.resume:
             return None  # the user's loss is asked once for every batch: of other batches it is another
         settings, system = dict(document["settings"]), dict(document["system"])
+        settings.pop("per_device_eval_batch_size")  # it may move the last digits of a loss, and no weight
         examples = (
             int(system.pop("world_size") or 1)
             * int(settings.pop("per_device_train_batch_size"))

@@ -82,7 +82,7 @@ class TrainingSettings(PassConfig):
         validation_alias=AliasChoices("per_device_train_batch_size", "train_batch_size", "batch_size"),
         description="Examples per step and device.",
     )
-    per_device_eval_batch_size: Annotated[int, NotInKey()] = Field(
+    per_device_eval_batch_size: int = Field(
         8,
         ge=1,
         validation_alias=AliasChoices("per_device_eval_batch_size", "eval_batch_size"),
