@@ -14,7 +14,7 @@ class TokenizedText(Pass):
 
     accepts = (HfModel, Adapter)
     produces = Dataset
-    tools = ("tokenizers",)
+    tools = ("tokenizers", "transformers")
     version = 2
     traits = ()
     reads = (
@@ -24,8 +24,10 @@ class TokenizedText(Pass):
         "special_tokens_map.json",
         "added_tokens.json",
         "chat_template*",
-        "spiece.model",
+        "*.model",
+        "*.spm",
         "*.tiktoken",
+        "*.py",
         "config.json",
     )
 
