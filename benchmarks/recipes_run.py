@@ -144,6 +144,14 @@ def _attempt(file: Path, place: Path, cache: Path) -> dict[str, Any]:
     return {"verdict": verdict, "why": why.splitlines()[0] if why else "", "notes": [stood_in, said]}
 
 
+def _absent_interpreters(tree: Mapping[str, Any]) -> list[str]:
+    """The Pythons that systems run in and that are not here."""
+    systems = tree.get("systems") or {}
+    entries = systems.values() if isinstance(systems, Mapping) else systems
+    named = [(entry.get("config") or entry).get("python_environment_path") for entry in entries]
+    return [name for name in named if name and Path(name).is_absolute() and not Path(name).exists()]
+
+
 def _moved(file: Path, folder: Path, cache: Path) -> tuple[Path, list[str]]:
     """A copy of the file with everything beside it that it names; and what was stood in for."""
     from olive_like.api import run
@@ -154,11 +162,15 @@ def _moved(file: Path, folder: Path, cache: Path) -> tuple[Path, list[str]]:
     seen: list[dict[str, Any]] = []
     read(file, change=lambda tree: seen.append(plain(tree)))
     folder.mkdir(parents=True)
-    (folder / file.name).write_bytes(file.read_bytes())
+    text = file.read_text("utf-8")
+    interpreters = _absent_interpreters(seen[-1] if seen else {})
+    for name in interpreters:
+        text = text.replace(json.dumps(name), json.dumps(str(Path(sys.executable).parent)))
+    (folder / file.name).write_text(text, "utf-8")
     if not seen:
         return folder / file.name, []
     model = seen[-1].get("input_model") or {}
-    stood_in = _scripts(seen[-1], model, folder)
+    stood_in = _scripts(seen[-1], model, folder) + [f"{name}: this interpreter" for name in interpreters]
     path = str(model.get("model_path") or "")
     if str(model.get("type", "")).lower() == "onnxmodel" and not (file.parent / path).exists():
         target = folder / path if path.endswith(".onnx") else folder / path / "model.onnx"
