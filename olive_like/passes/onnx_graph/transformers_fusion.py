@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from olive_like.artifacts import OnnxModel
 from olive_like.passes.base import Context
+from olive_like.passes.fields import NotInKey
 from olive_like.passes.onnx_base import OnnxPassConfig
 from olive_like.passes.onnx_pass import OnnxPass
 
@@ -24,7 +25,9 @@ class OrtTransformersOptimization(OnnxPass):
             None, description="Whose subgraphs to look for (bert, gpt2, vit …); by default found from the model."
         )
         num_heads: int = Field(0, ge=0, description="Attention heads; 0: found in the graph.")
-        num_key_value_heads: int = Field(0, ge=0, description="Heads of keys and values; 0: as many as heads.")
+        num_key_value_heads: Annotated[int, NotInKey()] = Field(
+            0, ge=0, description="Accepted for Olive's files; heads of keys and values are found in the graph."
+        )
         hidden_size: int = Field(0, ge=0, description="Width of the hidden state; 0: found in the graph.")
         optimization_options: dict[str, Any] | None = Field(
             None, description="Fusions by name: `enable_gelu: true`, `enable_attention: false`, …"

@@ -115,7 +115,9 @@ def read_dynamic(
             else:
                 overrides[name] = own.model_dump(exclude_none=True, exclude={"desc_act"})
             break
-    for pattern in dynamic:
+    for pattern, own in dynamic.items():
+        if own.desc_act is not None:
+            context.warn(f"`desc_act` of the pattern {pattern!r} of `dynamic` has no effect: all layers have one order")
         if pattern not in used:
             context.warn(f"the pattern {pattern!r} of `dynamic` fits no layer")
     return overrides, exclude
