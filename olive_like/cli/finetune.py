@@ -107,7 +107,7 @@ def _go_on(model: dict[str, Any], step: dict[str, Any], args: argparse.Namespace
     adapter = model.pop("adapter_path", None)
     if adapter and "init_adapter" not in step:
         step["init_adapter"] = adapter
-    elif args.adapter_path and args.adapter_path != step.get("init_adapter"):
+    elif adapter and args.adapter_path and adapter != step["init_adapter"]:
         raise WorkflowError("--adapter-path and --init-adapter name two adapters to go on from", "Leave one out.")
 
 
