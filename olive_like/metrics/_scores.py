@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from sklearn import metrics as sk
 
 from olive_like.errors import PassError
+from olive_like.metrics.statistics import mean, ratio
 
 
 def classification(name: str, targets: np.ndarray, scores: np.ndarray, settings: Mapping[str, Any]) -> float:
@@ -52,7 +52,7 @@ def regression(name: str, targets: np.ndarray, predicted: np.ndarray) -> float:
 def texts(name: str, wanted: Sequence[str], made: Sequence[str]) -> tuple[float, float | None]:
     """A value of generated texts against the wanted ones, and its standard error where it is a mean over texts."""
     if name == "exact_match":
-        return _mean([float(w.strip() == m.strip()) for w, m in zip(wanted, made, strict=True)])
+        return mean([float(w.strip() == m.strip()) for w, m in zip(wanted, made, strict=True)])
     if name == "bleu":
         import sacrebleu
 
@@ -61,19 +61,13 @@ def texts(name: str, wanted: Sequence[str], made: Sequence[str]) -> tuple[float,
         from rouge_score.rouge_scorer import RougeScorer
 
         scorer = RougeScorer([name], use_stemmer=False)
-        return _mean([scorer.score(w, m)[name].fmeasure for w, m in zip(wanted, made, strict=True)])
+        return mean([scorer.score(w, m)[name].fmeasure for w, m in zip(wanted, made, strict=True)])
     if name == "wer":
-        edits = [_distance(w.split(), m.split()) for w, m in zip(wanted, made, strict=True)]
-        words = [len(w.split()) for w in wanted]
-        rate, total = sum(edits) / max(1, sum(words)), max(1, sum(words))
-        error = math.sqrt(sum((e - rate * n) ** 2 for e, n in zip(edits, words, strict=True))) / total
-        return rate, error if len(words) > 1 else None
+        if not any(text.split() for text in wanted):
+            raise PassError("wer counts the words of the wanted texts, and they have none", "Look at `data check`.")
+        words = [(w.split(), m.split()) for w, m in zip(wanted, made, strict=True)]
+        return ratio([(_distance(w, m), len(w)) for w, m in words])
     raise PassError(f"{name} is not a value of generated texts", "There are: exact_match, bleu, rouge1/2/L, wer.")
-
-
-def _mean(values: Sequence[float]) -> tuple[float, float | None]:
-    error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
-    return float(np.mean(values)), error
 
 
 def _distance(one: Sequence[str], other: Sequence[str]) -> int:

@@ -47,6 +47,20 @@ def summarise(samples: Sequence[float]) -> dict[str, float]:
     }
 
 
+def ratio(pairs: Sequence[tuple[float, float]]) -> tuple[float, float | None]:
+    """The sum of the first numbers by that of the second, and its standard error with pairs as what is independent."""
+    weight = sum(size for _, size in pairs)
+    value = sum(total for total, _ in pairs) / weight
+    if len(pairs) < 2:
+        return value, None
+    return value, math.sqrt(sum((total - value * size) ** 2 for total, size in pairs)) / weight
+
+
+def mean(values: Sequence[float]) -> tuple[float, float | None]:
+    """The mean, and its standard error."""
+    return fmean(values), stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
+
+
 def is_noise(one: float, other: float, spread_one: float | None, spread_other: float | None) -> bool:
     """Whether two values, each with its standard error, differ by less than chance explains in 19 of 20 cases."""
     return abs(one - other) <= 1.96 * math.hypot(spread_one or 0.0, spread_other or 0.0)

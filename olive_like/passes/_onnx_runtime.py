@@ -53,6 +53,12 @@ _SOUND = ("audio_features", "input_features")  # onnxruntime-genai's name for it
 _LENGTHS = {"past_seq_len": -1, "total_seq_len": 0}  # the tokens in the cache afterwards, as GroupQueryAttention counts
 
 
+def providers_for(device: str) -> list[str]:
+    """What onnxruntime computes with on a kind of device, as far as it is there."""
+    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"] if device == "cuda" else ["CPUExecutionProvider"]
+    return [name for name in providers if name in ort.get_available_providers()]
+
+
 def open_session(
     path: Path,
     *,
@@ -78,10 +84,8 @@ def open_session(
         options = {**(options or {}), "session.disable_prepacking": "1"}
     for key, value in (options or {}).items():
         settings.add_session_config_entry(key, value)
-    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"] if device == "cuda" else ["CPUExecutionProvider"]
-    providers = [name for name in providers if name in ort.get_available_providers()]
     try:
-        return ort.InferenceSession(str(path), settings, providers=providers)
+        return ort.InferenceSession(str(path), settings, providers=providers_for(device))
     except ORT_ERRORS as error:
         raise PassError(f"onnxruntime cannot load {path.name}: {_first_line(error)}", _hint(str(error))) from error
 

@@ -5,7 +5,7 @@ import pytest
 from olive_like.engine.comparison import comparison
 from olive_like.metrics.config import Evaluator
 from olive_like.metrics.goals import judge, needs_baseline
-from olive_like.metrics.statistics import is_noise, percentile, summarise
+from olive_like.metrics.statistics import is_noise, mean, percentile, ratio, summarise
 from olive_like.workflow.moving import moved
 
 
@@ -125,3 +125,10 @@ def test_settings_of_a_value_that_make_no_sense_are_refused(kind, sub, setting, 
         Evaluator.model_validate(
             {"metrics": [{"name": "m", "type": kind, "sub_types": [{"name": sub, "metric_config": setting}]}]}
         )
+
+
+def test_a_ratio_is_as_sure_as_its_pairs_are_alike():
+    value, error = ratio([(1.0, 2.0), (2.0, 4.0), (4.0, 8.0)])
+    assert (value, error) == (0.5, 0.0)
+    assert ratio([(1.0, 2.0)]) == (0.5, None)
+    assert mean([1.0, 3.0]) == (2.0, pytest.approx(1.0))

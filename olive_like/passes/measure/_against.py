@@ -8,9 +8,9 @@ import numpy as np
 
 from olive_like.data._encode import IGNORED
 from olive_like.errors import PassError
+from olive_like.metrics.statistics import ratio
 from olive_like.passes.base import Context
 from olive_like.passes.measure._examples import Batch, Examples, Texts
-from olive_like.passes.measure._ratio import ratio
 from olive_like.passes.measure._runtimes import Runtime, logits_of_tokens
 
 

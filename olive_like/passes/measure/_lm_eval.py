@@ -44,7 +44,7 @@ def lm_eval(
         )
     except (KeyError, ValueError, FileNotFoundError) as error:
         raise PassError(
-            f"lm-evaluation-harness cannot do {', '.join(metric.tasks)}: {error}",
+            f"lm-evaluation-harness cannot do {', '.join(map(_name, metric.tasks))}: {error}",
             "`lm_eval ls tasks` lists them; their data come from the hub, or from the files that they name.",
         ) from error
     found: dict[str, tuple[float, float | None]] = {}
@@ -55,6 +55,10 @@ def lm_eval(
                 error_ = values.get(f"{kind}_stderr,{how}")
                 found[f"{task}.{kind}"] = float(value), error_ if isinstance(error_, float) else None
     return found
+
+
+def _name(task: str | dict[str, Any]) -> str:
+    return task if isinstance(task, str) else str(task.get("task", "a task without a name"))
 
 
 class _Asked(TemplateLM):
@@ -91,7 +95,7 @@ class _Asked(TemplateLM):
         found = []
         for number, (_names, context, continuation) in enumerate(requests, 1):
             ids = [*(context or [self.eot_token_id]), *continuation][-self._longest :]
-            found.append(self._likelihood(ids, len(continuation)))
+            found.append(self._likelihood(ids, min(len(continuation), len(ids) - 1)))
             self._context.progress(number, len(requests))
         return found
 
@@ -114,7 +118,8 @@ class _Asked(TemplateLM):
             prompt, settings = request.args
             until = settings.get("until") or []
             new = int(settings.get("max_gen_toks") or settings.get("max_new_tokens") or _NEW_TOKENS)
-            ids = self.tok_encode(prompt)[-(self._longest - new) :]
+            ids = self.tok_encode(prompt)[-max(self._longest - new, self._longest // 2) :]
+            new = min(new, self._longest - len(ids))
             made = [token for token in self._runtime.generate(ids, new, self._stop) if token not in self._stop]
             text = str(self.tokenizer.decode(made, skip_special_tokens=True))
             for end in [until] if isinstance(until, str) else until:

@@ -20,6 +20,7 @@ from olive_like.passes._onnx_runtime import (
     known_axes,
     make_feeds,
     open_session,
+    providers_for,
     run_session,
     vocabulary_of,
 )
@@ -143,8 +144,9 @@ class OnnxRuntime:
         wanted = self._settings.get("execution_provider") or []
         wanted = [wanted] if isinstance(wanted, str) else [p[0] if isinstance(p, (list, tuple)) else p for p in wanted]
         absent = [name for name in wanted if name not in ort.get_available_providers()]
+        providers = [name for name in wanted if name not in absent] or providers_for(self._context.device)
         if absent:
-            self._context.warn(f"{absent[0]} is not there on this machine: measured on the CPU")
+            self._context.warn(f"{absent[0]} is not there on this machine: measured with {providers[0]}")
         if not options and not wanted:
             return open_session(graph, threads=self._context.threads, device=self._context.device)
         settings = ort.SessionOptions()
@@ -154,12 +156,13 @@ class OnnxRuntime:
         if (mode := options.pop("execution_mode", None)) is not None:
             settings.execution_mode = ort.ExecutionMode.ORT_PARALLEL if mode == 1 else ort.ExecutionMode.ORT_SEQUENTIAL
         if (level := options.pop("graph_optimization_level", None)) is not None:
-            settings.graph_optimization_level = _LEVELS[int(level)]
+            if level not in _LEVELS:
+                raise PassError(f"graph_optimization_level is one of {', '.join(map(str, _LEVELS))}, not {level!r}")
+            settings.graph_optimization_level = _LEVELS[level]
         for key, value in dict(options.pop("extra_session_config", None) or {}).items():
             settings.add_session_config_entry(str(key), str(value))
         for key in options:
             raise PassError(f"the session option {key!r} is not known", "See inference_settings in docs/measure.md.")
-        providers = [name for name in wanted if name not in absent] or ["CPUExecutionProvider"]
         try:
             return ort.InferenceSession(str(graph), settings, providers=[*dict.fromkeys([*providers, _CPU])])
         except ORT_ERRORS as error:

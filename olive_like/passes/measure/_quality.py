@@ -15,6 +15,7 @@ from olive_like.errors import PassError
 from olive_like.metrics import _scores
 from olive_like.metrics.catalog import AGAINST_REFERENCE, GENERATED
 from olive_like.metrics.config import Metric
+from olive_like.metrics.statistics import ratio
 from olive_like.passes.base import Context
 from olive_like.passes.measure._examples import Batch, Examples, Texts
 from olive_like.passes.measure._runtimes import Runtime, logits_of, logits_of_tokens, stop_tokens
@@ -60,8 +61,8 @@ def measure(metric: Metric, names: Names, examples: Examples, runtime: Runtime, 
 
 def _of_tokens(names: list[str], examples: Texts, runtime: Runtime, context: Context) -> Found:
     """Loss over all wanted tokens, each counted once, in double precision."""
-    total, right, count = 0.0, 0, 0
-    per_example: list[tuple[float, int]] = []
+    losses: list[tuple[float, int]] = []
+    right: list[tuple[float, int]] = []
     for batch in examples.batches():
         all_labels = [examples.wanted(record) for record in batch.records]
         logits = logits_of_tokens(runtime.answer(batch.feeds), max(map(len, all_labels)))
@@ -71,20 +72,16 @@ def _of_tokens(names: list[str], examples: Texts, runtime: Runtime, context: Con
             targets = labels[wanted]
             peak = rows.max(-1, keepdims=True)
             normal = peak[:, 0] + np.log(np.exp(rows - peak).sum(-1))
-            loss = float((normal - rows[np.arange(len(targets)), targets]).sum())
-            total += loss
-            right += int((rows.argmax(-1) == targets).sum())
-            count += len(targets)
-            per_example.append((loss, len(targets)))
-        context.progress(len(per_example), examples.total)
-    mean = total / count
-    # Standard error of a ratio of sums: examples, not tokens, are what is independent.
-    residual = sum((loss - mean * size) ** 2 for loss, size in per_example)
-    error = math.sqrt(residual) / count if len(per_example) > 1 else None
+            losses.append((float((normal - rows[np.arange(len(targets)), targets]).sum()), len(targets)))
+            right.append((float((rows.argmax(-1) == targets).sum()), len(targets)))
+        context.progress(len(losses), examples.total)
+    if not any(size for _, size in losses):
+        raise PassError("no example has a token to find", "Raise `max_seq_len`, or look at `data check`.")
+    mean, error = ratio(losses)  # examples, not tokens, are what is independent
     values = {
         "loss": (mean, error),
         "perplexity": (math.exp(mean), math.exp(mean) * error if error is not None else None),
-        "token_accuracy": (right / count, math.sqrt(right / count * (1 - right / count) / count)),
+        "token_accuracy": ratio(right),
     }
     return {name: values[name] for name in names}
 

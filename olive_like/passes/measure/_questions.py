@@ -12,6 +12,7 @@ import numpy as np
 
 from olive_like.data.examples import Question
 from olive_like.errors import PassError
+from olive_like.metrics.statistics import mean
 from olive_like.passes.base import Context
 from olive_like.passes.measure._examples import Texts
 from olive_like.passes.measure._runtimes import Arrays, Runtime
@@ -32,8 +33,7 @@ def measure(
         found["exact_match"].append(float(normal(said) == normal(wanted)))
         found["f1_score"].append(f1(said, wanted))
         context.progress(number, len(questions))
-    values = {name: (float(np.mean(v)), float(np.std(v) / np.sqrt(len(v)))) for name, v in found.items()}
-    return {name: values[name] for name in names}
+    return {name: mean(found[name]) for name in names}
 
 
 def answer(question: Question, examples: Texts, runtime: Runtime) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 from olive_like.errors import PassError
 from olive_like.metrics import _scores
 from olive_like.metrics.catalog import GENERATED, SPEECH
+from olive_like.metrics.statistics import ratio
 from olive_like.passes.base import Context
-from olive_like.passes.measure._ratio import ratio
 from olive_like.passes.measure._runtimes import Arrays, Runtime, stop_tokens
 from olive_like.passes.measure._sounds import Recording, Sounds
 

@@ -32,7 +32,7 @@ class Evaluate(Pass):
     produces = Metrics
     arity = (1, 2)
     tools = ("torch", "transformers", "onnxruntime", "scikit-learn", "sacrebleu", "rouge_score")
-    version = 2
+    version = 3
 
     class Config(PassConfig):
         evaluator: Evaluator = Field(Evaluator(), description="What is measured.")
