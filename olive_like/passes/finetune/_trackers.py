@@ -1,4 +1,4 @@
-"""Trackers beside the run's own metrics.jsonl: where they write, and that their runs end with the pass."""
+"""Trackers beside the run's own metrics/: where they write, and that their runs end with the pass."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def recording(names: Sequence[str]) -> Iterator[None]:
         said = str(error).strip().splitlines()
         raise PassError(
             f"the tracker failed: {said[0] if said else type(error).__name__}",
-            "Set it up as its library wants it, or leave `report_to` out: the run's metrics.jsonl has the same.",
+            "Set it up as its library wants it, or leave `report_to` out: metrics/ in the run's folder has the same.",
         ) from error
     finally:
         for service in begun:
