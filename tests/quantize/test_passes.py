@@ -263,6 +263,10 @@ def test_without_data_the_model_writes_its_own(tmp_path, monkeypatch):
     other, _ = run("Gptq", model, tmp_path / "c", group_size=32, seed=1)
     digests = [as_artifact(m.path).digest for m in (made, again, other)]
     assert digests[0] == digests[1] != digests[2]
+    for file in model.path.glob("*token*"):
+        file.unlink()
+    with pytest.raises(PassError, match="has no tokenizer"):
+        run("Gptq", model, tmp_path / "d", group_size=32)
 
 
 class TestRefuses:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer
 
 from olive_like.artifacts import HfModel
 from olive_like.data._tokenized import read
 from olive_like.errors import PassError
+from olive_like.passes._models import load_tokenizer
 from olive_like.passes.base import Context
 from olive_like.passes.quantize._dequant import load_quantized
 
@@ -70,18 +70,18 @@ def _vocabulary(model: HfModel) -> int:
 
 def _own_text(model: HfModel, context: Context) -> torch.Tensor:
     """What the model says when it starts from random words: near enough to what it was trained on."""
+    tokenizer = load_tokenizer(model)
     network = load_quantized(model.path, dtype=torch.bfloat16).to(context.device)
     if not network.can_generate():
         raise PassError(
             f"{type(network).__name__} cannot write calibration text of its own", "Give the pass a `data_config`."
         )
-    tokenizer = AutoTokenizer.from_pretrained(model.path, local_files_only=True)
     text = network.config.get_text_config(decoder=True)
     generator = torch.Generator().manual_seed(context.seed)
     specials = set(tokenizer.all_special_ids)
     allowed = torch.tensor([t for t in range(text.vocab_size) if t not in specials])
     count = OWN_SEQUENCES
-    length = min(OWN_LENGTH, text.max_position_embeddings)
+    length = min(OWN_LENGTH, getattr(text, "max_position_embeddings", None) or OWN_LENGTH)
     start = allowed[torch.randint(len(allowed), (count, 1), generator=generator)]
     with torch.random.fork_rng(), torch.inference_mode():
         torch.manual_seed(context.seed)
