@@ -176,6 +176,11 @@ def run(
 
             best, found = run_search(workflow, store, request, warnings, on_event, cancel or CancelHandle())
             return _reported(best, on_event, found.to_json())
+        if is_open(workflow):
+            from olive_like.search.space import dimensions
+
+            names = ", ".join(dimension.name for dimension in dimensions(workflow)[:5])
+            warnings.append(f"a part of a workflow is not searched: the first value is taken of {names}")
         graph = graph_of(workflow)
         said = [*workflow.warnings, *graph.warnings]
         return _reported(execute(workflow, store, request, warnings, on_event, cancel, graph, said=said), on_event)

@@ -132,6 +132,14 @@ def test_a_grid_over_endless_numbers_is_refused(searched):
         searched(text)
 
 
+def test_a_part_is_no_search_and_says_so(searched):
+    result, search = searched(until="a")
+    assert search is None
+    assert result.passes["a"].bytes == 10
+    (told,) = [event["text"] for event in searched.events if event["event"] == "warning"]
+    assert "the first value is taken of passes.a.bytes" in told
+
+
 @pytest.mark.parametrize("option", ["lock", "locked"])
 def test_a_search_is_not_locked(searched, option):
     with pytest.raises(WorkflowError, match="cannot be locked"):
