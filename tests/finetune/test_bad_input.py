@@ -391,3 +391,15 @@ def test_the_loss_file_is_in_the_key(tmp_path: Path) -> None:
     assert [(file.field, file.path, file.code) for file in found] == [("loss.script", tmp_path / "mine.py", True)]
     with pytest.raises(ValidationError, match=r"write `my_loss\.py:MyLoss`"):
         adapters.LoRA.Config.model_validate({"loss": "mine.py"})
+
+
+def test_deepspeeds_settings_in_a_file_that_is_none_of_them(tmp_path: Path) -> None:
+    from olive_like.passes.base import Context
+    from olive_like.passes.finetune._arguments import deepspeed_settings
+
+    context = Context(tmp_path, tmp_path)
+    for text, said in (("{stage: 3}", "ds.json is not JSON"), ("[]", "ds.json is not a mapping")):
+        (tmp_path / "ds.json").write_text(text)
+        config = adapters.LoRA.Config(deepspeed=tmp_path / "ds.json")
+        with pytest.raises(PassError, match=said):
+            deepspeed_settings(config, context)

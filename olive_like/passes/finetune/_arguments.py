@@ -131,7 +131,7 @@ def deepspeed_settings(config: TrainingSettings, context: Context) -> dict[str, 
     """DeepSpeed's settings: those that the system launches with, the pass's own merged in."""
     own: Any = config.deepspeed
     if isinstance(own, Path):
-        own = json.loads(own.read_text("utf-8"))
+        own = _read(own)
     ours = context.launch.get("deepspeed")
     if not ours:
         return own or None
@@ -142,3 +142,13 @@ def deepspeed_settings(config: TrainingSettings, context: Context) -> dict[str, 
             f"the pass and the system contradict each other: {str(conflict).replace('ds_config', 'deepspeed')}",
             "Leave one of the two out.",
         ) from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise PassError(f"{file} is not JSON: {error}", "It holds DeepSpeed's settings.") from None
+    if not isinstance(settings, dict):
+        raise PassError(f"{file} is not a mapping of DeepSpeed's settings")
+    return settings

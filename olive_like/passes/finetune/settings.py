@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
@@ -200,7 +199,7 @@ def trackers(config: TrainingSettings) -> list[str]:
     return [name for name in ([asked] if isinstance(asked, str) else asked) if name not in ("none", "")]
 
 
-def setting_problems(config: TrainingSettings, base: Path | None = None) -> list[str]:
+def setting_problems(config: TrainingSettings) -> list[str]:
     """What is wrong with the settings, whatever the model is."""
     found = []
     if config.train_data_config is None:
