@@ -70,7 +70,9 @@ def _side(value: ir.Value | None) -> _Side | None:
     past, new = joined.inputs
     if past is None or new is None or not past.is_graph_input() or joined.attributes.get_int("axis", 0) not in (-2, 2):
         return None
-    if past.shape is None or len(past.shape) != 4 or not isinstance(past.shape[1], int):
+    if past.shape is None or len(past.shape) != 4:
+        return None
+    if not isinstance(past.shape[1], int) or not isinstance(past.shape[3], int):
         return None
     return _Side(new, past, whole, past.shape[1])
 

@@ -32,7 +32,7 @@ class OnnxDiscrepancyCheck(OnnxPass):
         max_mae: float | None = Field(None, ge=0, description="Most mean absolute error of the outputs.")
         max_elements_above_0_1: int | None = Field(None, ge=0, description="Most elements that differ by over 0.1.")
         max_elements_above_0_01: int | None = Field(None, ge=0, description="Most elements that differ by over 0.01.")
-        genai_model_path: LocalPath | None = Field(
+        genai_model_path: Annotated[LocalPath | None, NotInKey()] = Field(
             None, description="Accepted for old files: the model itself writes the text that is compared."
         )
         warmup_iterations: int = Field(3, ge=0, description="Runs before timing.")
@@ -48,7 +48,9 @@ class OnnxDiscrepancyCheck(OnnxPass):
             None, ge=0, description="Fewest tokens that both must generate alike from the start."
         )
         llama_cpp: bool = Field(False, description="Compare with llama.cpp as well; not available.")
-        llama_cpp_env_path: LocalPath | None = Field(None, description="Where llama.cpp is; not used without it.")
+        llama_cpp_env_path: Annotated[LocalPath | None, NotInKey()] = Field(
+            None, description="Accepted for old files: llama.cpp is not asked."
+        )
 
     @classmethod
     def alone(cls, config: Any) -> bool:
