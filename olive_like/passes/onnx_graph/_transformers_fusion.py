@@ -174,7 +174,7 @@ def _by_onnxruntime(path: Path, config: Any, family: str) -> tuple[ir.Model, dic
     onnx.save_model(result.model, written, save_as_external_data=large, location=f"{written.name}.data")
     graph = load_ir(written)
     graph.graph.sort()
-    for domain in {node.domain for part in graph.graphs() for node in part}:
+    for domain in sorted({node.domain for part in graph.graphs() for node in part}):
         graph.opset_imports.setdefault(domain, 1)  # some of the fusions do not declare what they use
     return graph, found
 
