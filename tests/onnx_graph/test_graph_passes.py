@@ -251,6 +251,15 @@ def test_compose_and_split(tmp_path: Path) -> None:
     assert len(as_text.attributes["components"]) == 2
 
 
+def test_what_one_part_alone_has_is_fixed_there(tmp_path: Path) -> None:
+    halves = run_pass("SplitModel", text_model(tmp_path / "in"), num_splits=2)
+    fixed = run_pass("DynamicToFixedShape", halves, input_name=["input_ids"], input_shape=[[1, 6]])
+    first, _ = fixed.attributes["components"]
+    assert first["attributes"]["io"]["inputs"][0]["shape"] == [1, 6]
+    with pytest.raises(PassError, match="nothing in the model is called 'input_idds'"):
+        run_pass("DynamicToFixedShape", halves, input_name=["input_idds"], input_shape=[[1, 6]])
+
+
 def test_a_name_inside_of_one_part_may_be_that_of_anothers_input(tmp_path: Path) -> None:
     kind = (TensorProto.FLOAT, ["batch", 4])
     relu, neg = node("Relu", ["x"], ["w"], "r"), node("Neg", ["w"], ["y"], "n")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from olive_like.artifacts import OnnxModel
+from olive_like.artifacts import CompositeModel, OnnxModel
 from olive_like.errors import PassError
 from olive_like.passes._onnx_files import components, load_ir
 from olive_like.passes._onnx_rewrite import prove_header, rewrite
@@ -18,28 +19,46 @@ def fix(model: OnnxModel, config: Any, context: Context) -> OnnxModel:
     """Fix what the settings name, and what follows from it."""
     sizes = dict(zip(config.dim_param or [], config.dim_value or [], strict=True))
     shapes = dict(zip(config.input_name or [], config.input_shape or [], strict=True))
-    seen: set[str] = set()
 
     def change(graph: ir.Model) -> int:
         inputs = {str(value.name): value for value in graph.graph.inputs}
         wanted = dict(sizes)
         for name, shape in shapes.items():
             if name in inputs:
-                seen.add(name)
                 wanted |= _named(inputs[name], shape)
                 inputs[name].shape = ir.Shape(shape)
-        changed = sum(apply_sizes(value, wanted, seen) for value in [*graph.graph.inputs, *graph.graph.outputs])
+        changed = sum(apply_sizes(value, wanted) for value in [*graph.graph.inputs, *graph.graph.outputs])
         if changed or shapes:
             infer_again(graph)
-        return changed + len(shapes)
+        return changed + sum(name in inputs for name in shapes)
 
-    result = rewrite(model, config, context, change, **prove_header())
-    missing = [name for name in [*sizes, *shapes] if name not in seen]
-    if missing and _is_open(model):
-        raise PassError(
-            f"nothing in the model is called {missing[0]!r}", f"Its inputs: {_describe(model)}. Axes go by dim_param."
-        )
-    return result
+    return rewrite(model, config, context, change, **prove_header())
+
+
+def check_names(model: OnnxModel | CompositeModel, config: Any) -> None:
+    """Whether what is to be fixed is in one of the model's graphs; where all axes have lengths, it is so already."""
+    graphs = [load_ir(path).graph for part in _parts(model) for path in components(part).values()]
+    inputs = [value for graph in graphs for value in graph.inputs]
+    axes, others = _names_of_axes(inputs), _names_of_axes(value for graph in graphs for value in graph.outputs)
+    missing = [name for name in config.dim_param or [] if name not in axes | others]
+    missing += [name for name in config.input_name or [] if name not in {value.name for value in inputs}]
+    if missing and axes:
+        described = ", ".join(f"{value.name} {value.shape}" for value in inputs)
+        raise PassError(f"nothing in the model is called {missing[0]!r}", f"Its inputs: {described}. Axes: dim_param.")
+
+
+def _names_of_axes(values: Iterable[ir.Value]) -> set[str]:
+    return {str(axis.value) for value in values for axis in value.shape or () if isinstance(axis, ir.SymbolicDim)}
+
+
+def _parts(model: OnnxModel | CompositeModel) -> list[OnnxModel]:
+    if isinstance(model, OnnxModel):
+        return [model]
+    return [
+        OnnxModel(model.path / part["path"], part["attributes"])
+        for part in model.attributes["components"]
+        if part["kind"] == OnnxModel.kind
+    ]
 
 
 def _named(value: ir.Value, shape: list[int]) -> dict[str, int]:
@@ -57,12 +76,11 @@ def _named(value: ir.Value, shape: list[int]) -> dict[str, int]:
     return found
 
 
-def apply_sizes(value: ir.Value, sizes: dict[str, int], seen: set[str]) -> int:
-    """Fix the axes of a value that have a length now; says how many, and notes their names."""
+def apply_sizes(value: ir.Value, sizes: dict[str, int]) -> int:
+    """Fix the axes of a value that have a length now; says how many."""
     if value.shape is None:
         return 0
     new = [sizes.get(str(axis.value), axis) if isinstance(axis, ir.SymbolicDim) else axis for axis in value.shape]
-    seen.update(str(axis.value) for axis in value.shape if isinstance(axis, ir.SymbolicDim) and axis.value in sizes)
     changed = sum(a != b for a, b in zip(new, value.shape, strict=True))
     if changed:
         value.shape = ir.Shape(new)
@@ -78,14 +96,3 @@ def infer_again(graph: ir.Model) -> None:
                 if value not in kept:
                     value.shape = None
     common.ShapeInferencePass()(graph)
-
-
-def _is_open(model: OnnxModel) -> bool:
-    """Whether any axis of the inputs has a name; with none, all that could be fixed is so already."""
-    graphs = (load_ir(path).graph for path in components(model).values())
-    return any(isinstance(axis, ir.SymbolicDim) for g in graphs for value in g.inputs for axis in value.shape or ())
-
-
-def _describe(model: OnnxModel) -> str:
-    io = model.attributes.get("io") or {}
-    return ", ".join(f"{value['name']} {value['shape']}" for value in io.get("inputs", [])) or "not known"

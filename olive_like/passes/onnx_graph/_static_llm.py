@@ -118,7 +118,7 @@ def _fixed(
     for value in [*graph.graph.inputs, *graph.graph.outputs]:
         if shapes is not None and value.name in shapes:
             value.shape = shapes[value.name]
-        apply_sizes(value, sizes, set())
+        apply_sizes(value, sizes)
     infer_again(graph)
     return save_ir(graph, target, config)
 
@@ -128,7 +128,7 @@ def _lengths(source: Path, sizes: dict[str, int]) -> dict[str, ir.Shape]:
     graph = load_ir(source).graph
     values = [*graph.inputs, *graph.outputs]
     for value in values:
-        apply_sizes(value, sizes, set())
+        apply_sizes(value, sizes)
     return {str(value.name): value.shape for value in values if value.shape is not None}
 
 

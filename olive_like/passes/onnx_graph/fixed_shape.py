@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from pydantic import Field
 
-from olive_like.artifacts import Artifact, OnnxModel
+from olive_like.artifacts import Artifact, CompositeModel, OnnxModel
 from olive_like.passes.base import Context, PassConfig
 from olive_like.passes.onnx_base import OnnxPassConfig
 from olive_like.passes.onnx_pass import OnnxPass
@@ -40,6 +41,12 @@ class DynamicToFixedShape(OnnxPass):
         if any(value < 1 for shape in config.input_shape or [] for value in shape):
             found.append("input_shape has a length below 1")
         return found
+
+    def run(self, model: OnnxModel | CompositeModel, config: Any, context: Context) -> Artifact:
+        from olive_like.passes.onnx_graph._fixed_shape import check_names
+
+        check_names(model, config)
+        return super().run(model, config, context)
 
     def transform(self, model: OnnxModel, config: Config, context: Context) -> OnnxModel:
         from olive_like.passes.onnx_graph._fixed_shape import fix
