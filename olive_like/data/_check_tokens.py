@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, logging
 
-from olive_like.data._encode import TEXTS, Encoder
+from olive_like.data._encode import IGNORED, Encoder, Record
 from olive_like.data.config import DataConfig
 from olive_like.data.errors import DataError
 from olive_like.data.examples import Example
@@ -33,9 +33,12 @@ def count(examples: Sequence[Example], model: str, config: DataConfig, batch: in
     tokenizer = open_tokenizer(model)
     encoder = Encoder(tokenizer, config.model_copy(update={"packing": False}), 1_000_000_000)
     encoded = encoder.encode(examples)
-    lengths = sorted(sum(len(record[name]) for name in TEXTS if name in record) for record in encoded.records)
     limit = config.max_seq_len
-    used = sum(min(length, limit) for length in lengths)
+    texts = [_texts(record) for record in encoded.records]
+    if not texts:
+        raise DataError(f"of {len(examples):,} rows, none has a token to learn")
+    lengths = sorted(max(some) for some in texts)
+    used = sum(min(length, limit) for some in texts for length in some)
     sequences = math.ceil(used / limit) if config.packing else len(lengths)
     steps = math.ceil(sequences / batch) * epochs
     found: dict[str, Any] = {
@@ -44,10 +47,10 @@ def count(examples: Sequence[Example], model: str, config: DataConfig, batch: in
         "p95": lengths[min(len(lengths) - 1, int(len(lengths) * 0.95))],
         "max": lengths[-1],
         "per_epoch": used,
-        "trained_per_epoch": encoded.trained_tokens,
+        "trained_per_epoch": sum(_learnt(record, limit) for record in encoded.records),
         "max_seq_len": limit,
         "cut_examples": sum(length > limit for length in lengths),
-        "cut_tokens": sum(lengths) - used,
+        "cut_tokens": sum(length for some in texts for length in some) - used,
         "batch_size": batch,
         "epochs": epochs,
         "steps": math.ceil(steps),
@@ -59,6 +62,22 @@ def count(examples: Sequence[Example], model: str, config: DataConfig, batch: in
         found["seconds"] = round(4 * parameters * used * epochs / (_EFFICIENCY * _speed()), 1)
         found["parameters"] = parameters
     return found
+
+
+def _texts(record: Record) -> list[int]:
+    """The lengths of what the model reads of a record: of a pair of answers two texts, each with the prompt."""
+    if "prompt_ids" in record:
+        return [len(record["prompt_ids"]) + len(record[side]) for side in ("chosen_ids", "rejected_ids")]
+    return [len(record["input_ids"])]
+
+
+def _learnt(record: Record, limit: int) -> int:
+    """How many tokens are learnt of what the limit leaves."""
+    if "prompt_ids" in record:
+        return sum(min(len(record[side]), limit) for side in ("chosen_ids", "rejected_ids"))
+    if "labels" in record:
+        return sum(label != IGNORED for label in record["labels"][:limit])
+    return min(len(record["input_ids"]), limit)
 
 
 def _parameters(folder: Path) -> int:
@@ -91,15 +110,16 @@ def marked(examples: Sequence[Example], model: str, config: DataConfig) -> list[
     found = []
     for record in encoder.encode(examples).records:
         sides = (
-            [(record["input_ids"], record.get("labels"))]
+            [("", record["input_ids"], record.get("labels"))]
             if "input_ids" in record
             else [
-                (record[f"{side}_ids"], None if side == "prompt" else record[f"{side}_ids"])
-                for side in ("prompt", "chosen", "rejected")
+                (title, record[f"{side}_ids"], record[f"{side}_ids"] if title else None)
+                for side, title in (("prompt", ""), ("chosen", "\n[chosen] "), ("rejected", "\n[rejected] "))
             ]
         )
         pieces: list[tuple[str, bool]] = []
-        for ids, labels in sides:
+        for title, ids, labels in sides:
+            pieces += [(title, False)] if title else []
             learnt = [label >= 0 for label in labels] if labels is not None else [False] * len(ids)
             start = 0
             for at in range(1, len(ids) + 1):

@@ -97,6 +97,7 @@ def test_tokens_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert (tokens["min"], tokens["median"], tokens["p95"], tokens["max"]) == (3, 13, 22, 22)
     assert tokens["cut_examples"] == 10
     assert tokens["cut_tokens"] == sum(range(1, 11))
+    assert tokens["trained_per_epoch"] == tokens["per_epoch"]
     assert tokens["steps"] == 5
     assert tokens["seconds"] >= 0
 
@@ -110,7 +111,17 @@ def test_show_marks_what_is_learnt(tmp_path: Path, capsys: pytest.CaptureFixture
     pieces = json.loads(run(capsys, "show", tmp_path / "a.jsonl", "--model", model.path, "--json")[1])
     assert [piece["text"] for piece in pieces[0] if piece["learnt"]] == ["hello<|im_end|>"]
     pairs = lines(tmp_path / "p.jsonl", {"prompt": "ask", "chosen": " yes", "rejected": " no"})
-    assert "ask⟦ yes<|im_end|>⟧⟦ no<|im_end|>⟧" in run(capsys, "show", pairs, "--model", model.path)[1]
+    shown = run(capsys, "show", pairs, "--model", model.path)[1]
+    assert "ask\n[chosen] ⟦ yes<|im_end|>⟧\n[rejected] ⟦ no<|im_end|>⟧" in shown
+    out = run(capsys, "check", pairs, "--model", model.path, "--max_seq_len", "4", "--json")[1]
+    tokens = json.loads(out)["tokens"]
+    from olive_like.data._check_tokens import open_tokenizer
+
+    sizes = [len(open_tokenizer(str(model.path))(text)["input_ids"]) for text in ("ask", " yes", " no")]
+    texts = [sizes[0] + size + 1 for size in sizes[1:]]  # each answer has its end marker
+    assert tokens["max"] == max(texts)
+    assert tokens["per_epoch"] == sum(min(4, text) for text in texts)
+    assert tokens["cut_tokens"] == sum(texts) - tokens["per_epoch"]
 
 
 def test_flags_that_mean_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
