@@ -134,6 +134,13 @@ def test_long_texts_are_split_when_packed_and_joined_on_request(models: dict[str
         assert sum(len(record["input_ids"]) for record in made.records) == total
 
 
+def test_at_most_so_many_examples(models: dict[str, HfModel], tmp_path: Path) -> None:
+    rows = [{"text": "one two"}, {"text": "three"}, {"text": "four"}]
+    for number, settings in enumerate(({}, {"strategy": "join", "max_seq_len": 2})):
+        made = Prepared(models["llama"], tmp_path / str(number), rows=rows, max_examples=2, **settings)
+        assert len(made.records) == 2
+
+
 def test_text_between_joined_rows(models: dict[str, HfModel], tmp_path: Path) -> None:
     rows = [{"text": "one"}, {"text": "two"}, {"text": "three"}]
     settings = {"rows": rows, "strategy": "join", "add_special_tokens": False}
