@@ -111,3 +111,26 @@ def test_float64_excuses_a_graph_that_is_nearer_to_it(tmp_path: Path) -> None:
         answer.found.scaled = 0.5
         _excuse([answer], other, others, context)
         assert answer.found.scaled == 0.5
+
+
+def test_rewrite_rules_let_a_graph_go() -> None:
+    """The memory of a model is free only when onnxscript's rules, which are there for good, have seen another graph."""
+    import gc
+    import weakref
+
+    import onnx_ir as ir
+    import onnxscript.optimizer
+
+    from olive_like.passes._rewrite_rules import forget_graphs
+
+    names = ("x", "start", "end", "axis")
+    inputs = [ir.Value(name=name, type=ir.TensorType(ir.DataType.INT64), shape=ir.Shape([9])) for name in names]
+    cuts = [ir.node("Slice", inputs) for _ in range(2)]
+    nodes = [*cuts, ir.node("MatMul", [cut.outputs[0] for cut in cuts])]
+    graph = ir.Graph(inputs, nodes[2].outputs, nodes=nodes, opset_imports={"": 20}, name="cuts")
+    onnxscript.optimizer.optimize(ir.Model(graph, ir_version=10))
+    seen = weakref.ref(graph)
+    del graph, nodes, cuts, inputs
+    forget_graphs()
+    gc.collect()
+    assert seen() is None
