@@ -75,12 +75,20 @@ class PastRun:
 
 
 def all_runs(root: Path) -> list[PastRun]:
-    """The runs of a store, the latest first."""
+    """The runs of a store, the latest first; where it is read-only, also those in its user's own folder."""
+    from olive_like.store import Store
+
+    with Store(root) as store:
+        places = [part.layout.runs for part in (store, store.over) if part is not None]
+    folders = sorted((folder for place in places for folder in _folders(place)), key=lambda it: it.name, reverse=True)
+    return [PastRun(folder, _document(folder)) for folder in folders]
+
+
+def _folders(place: Path) -> list[Path]:
     try:
-        names = sorted((entry.name for entry in os.scandir(root / "runs") if entry.is_dir()), reverse=True)
+        return [Path(entry.path) for entry in os.scandir(place) if entry.is_dir()]
     except FileNotFoundError:
         return []
-    return [PastRun(root / "runs" / name, _document(root / "runs" / name)) for name in names]
 
 
 def find_run(root: Path, name: str) -> PastRun:

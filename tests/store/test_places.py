@@ -15,9 +15,12 @@ from pathlib import Path
 
 import pytest
 
+import olive_like
 from olive_like.cli import main
+from olive_like.engine.runs import all_runs
 from olive_like.errors import StoreError
 from olive_like.store import Record, files, locks, seal
+from olive_like.store.layout import Layout
 from tests.store.faults import Outcome, in_child
 from tests.store.helpers import KEY, Cache, fill, produce, read
 from tests.store.test_concurrency import finish, start
@@ -89,6 +92,18 @@ def test_a_read_only_store_is_read_and_new_results_go_elsewhere(read_only: tuple
     assert not outcome.crash, outcome.crash
     assert outcome.error is None
     assert sorted((str(path), path.stat().st_mtime_ns) for path in root.rglob("*")) == before
+
+
+def test_runs_over_a_read_only_store_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, writable = tmp_path / "cache", Layout.is_writable
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    flow = {"passes": {"a": {"type": "Null"}}}
+    before = olive_like.run(flow, cache_dir=root, output_dir=tmp_path / "out", in_process=True)
+    monkeypatch.setattr(Layout, "is_writable", lambda layout: layout.root != root and writable(layout))
+    after = olive_like.run(flow, cache_dir=root, output_dir=tmp_path / "out", in_process=True)
+    assert after.passes["a"].status == "hit"
+    assert not after.folder.is_relative_to(root)
+    assert [run.folder for run in all_runs(root)] == [after.folder, before.folder]
 
 
 def test_damage_in_a_read_only_store_is_a_miss(read_only: tuple[Path, Path]) -> None:
