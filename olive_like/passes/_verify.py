@@ -50,6 +50,7 @@ class Comparison:
     scaled: float = 0.0  # absolute where values are below 1, relative above: what is judged
     worst: str = ""  # the output that `scaled` is from
     broken: list[str] = field(default_factory=list)  # outputs with NaN or Inf where there was none
+    blank: list[str] = field(default_factory=list)  # outputs that had nothing else before
     same_top: int = 0
     positions: int = 0
     divergence: float = 0.0
@@ -65,6 +66,9 @@ class Comparison:
             expected, got = np.zeros(expected.shape), (expected != got).astype(np.float64)
         before, after = expected.astype(np.float64), got.astype(np.float64)
         finite = np.isfinite(before)
+        if not finite.any():
+            self.blank.append(name)
+            return
         if not np.isfinite(after[finite]).all():
             self.broken.append(name)
             return
@@ -85,6 +89,7 @@ class Comparison:
         self.max_abs_diff = max(self.max_abs_diff, other.max_abs_diff)
         self.max_rel_diff = max(self.max_rel_diff, other.max_rel_diff)
         self.broken += other.broken
+        self.blank += other.blank
         self.same_top += other.same_top
         self.positions += other.positions
         self.divergence += other.divergence
@@ -246,6 +251,9 @@ def judge(result: Comparison, mode: Mode, tolerance: float, context: Context) ->
     if result.top1 is not None and result.kl is not None:
         context.metric("verify.top1_agreement", result.top1)
         context.metric("verify.kl", result.kl)
+    if result.blank:
+        names = ", ".join(sorted(set(result.blank))[:3])
+        context.warn(f"not compared: {names} had nothing but NaN or Inf before this pass")
     if result.broken:
         complain(f"the result has NaN or Inf in {', '.join(sorted(set(result.broken))[:3])}", mode, context)
     elif result.scaled > tolerance:

@@ -115,6 +115,13 @@ def test_infinity_that_was_there_before_is_no_fault(tmp_path: Path) -> None:
     judge(comparison, "fail", 1e-6, context(tmp_path))
 
 
+def test_what_had_no_number_before_is_not_called_the_same(tmp_path: Path) -> None:
+    comparison, events = Comparison(), Events()
+    comparison.add("scores", np.full(2, np.nan), np.zeros(2))
+    judge(comparison, "fail", 1e-6, context(tmp_path, events))
+    assert any("not compared: scores" in values.get("text", "") for _, values in events)
+
+
 def test_another_shape_is_an_error() -> None:
     with pytest.raises(PassError, match="had the shape"):
         Comparison().add("y", np.zeros((1, 2)), np.zeros((2, 1)))
