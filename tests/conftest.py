@@ -17,8 +17,10 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OLIVE_LIKE_CACHE", os.path.join(tempfile.gettempdir(), f"olive-like-tests-{os.getuid()}"))
 
-# Who starts the suite in the background of a shell has it ignore interrupts, and so would all that it starts.
+# Who starts the suite in the background of a shell, or with nohup, has it ignore interrupts or the terminal's end, and
+# so would all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # No deadline per example: on a busy machine it would measure the neighbours.
 settings.register_profile("unhurried", deadline=None)
