@@ -24,12 +24,7 @@ class DecoderWithPast(Flat):
     def forward(self, tensors: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         named = dict(zip(self.names, tensors[: len(self.names)], strict=True))
         past = tensors[len(self.names) :]
-        # No config: every layer keeps all that it has seen, and sliding windows are left to the mask. Layers that
-        # forget would make the cache's length depend on the layer and on what was cut off before.
-        cache = DynamicCache()
-        for layer in range(len(past) // 2):
-            cache.update(past[2 * layer], past[2 * layer + 1], layer)
-        outputs = self.inner(**named, past_key_values=cache, use_cache=True)
+        outputs = self.inner(**named, past_key_values=filled_cache(past), use_cache=True)
         return (outputs.logits, *_flat(outputs.past_key_values))
 
 
@@ -45,6 +40,21 @@ class ScoringDecoder(DecoderWithPast):
     def forward(self, tensors: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         made = super().forward(tensors)
         return (*made, self._seen.pop() @ self.scores["lora_head"].weight)
+
+
+def filled_cache(past: list[torch.Tensor]) -> DynamicCache:
+    """A cache of these keys and values.
+
+    No config: every layer keeps all that it has seen, and sliding windows are left to the mask. Layers that forget
+    would make the cache's length depend on the layer and on what was cut off before.
+    """
+    cache = DynamicCache()
+    for keys, values in zip(past[::2], past[1::2], strict=True):
+        layer = DynamicLayer()  # not by `update`, which joins to nothing what comes first: one more step to trace
+        layer.keys, layer.values = keys, values
+        layer.dtype, layer.device, layer.is_initialized = keys.dtype, keys.device, True
+        cache.layers.append(layer)
+    return cache
 
 
 def _flat(cache: Any) -> list[torch.Tensor]:

@@ -13,6 +13,7 @@ import torch
 from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
+from olive_like.passes.convert._decoder import filled_cache
 from olive_like.passes.convert._parts import Flat, Part, generator, some_tokens
 
 Tensors = list[torch.Tensor]
@@ -52,7 +53,7 @@ class DecoderWithCross(Flat):
         tokens, *rest = tensors
         mask = rest.pop(0) if self.masked else None
         own, cross = rest[: 2 * self.layers], rest[2 * self.layers :]
-        cache = EncoderDecoderCache(_cache(own), _cache(cross))
+        cache = EncoderDecoderCache(filled_cache(own), filled_cache(cross))
         cache.is_updated = dict.fromkeys(range(self.layers), True)
         # Never read, but its length is asked for.
         hidden = cross[0].new_zeros(tokens.shape[0], cross[0].shape[2], self.width)
@@ -65,13 +66,6 @@ class DecoderWithCross(Flat):
         )
         made = outputs.past_key_values.self_attention_cache
         return (outputs.logits, *(tensor for layer in made.layers for tensor in (layer.keys, layer.values)))
-
-
-def _cache(tensors: Tensors) -> DynamicCache:
-    cache = DynamicCache()
-    for layer in range(len(tensors) // 2):
-        cache.update(tensors[2 * layer], tensors[2 * layer + 1], layer)
-    return cache
 
 
 def encoder_decoder_parts(model: Any, dtype: torch.dtype, prefix: str, sequence: int | None) -> list[Part]:

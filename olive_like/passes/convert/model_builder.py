@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from olive_like.artifacts import Adapter, Artifact, HfModel, OnnxModel
+from olive_like.marks import FilesAmongMark, Options
 from olive_like.passes.base import Context, Pass, PassConfig
 from olive_like.passes.convert.memory import export_memory
 
@@ -51,7 +52,9 @@ class ModelBuilder(Pass):
         exclude_embeds: bool | None = Field(None, description="Leave the embedding out: inputs_embeds go in.")
         exclude_lm_head: bool | None = Field(None, description="Leave the head out: hidden states come out.")
         enable_cuda_graph: bool | None = Field(None, description="Allow CUDA graph capture.")
-        extra_options: dict[str, Any] | None = Field(None, description="More options, handed to the builder.")
+        extra_options: Annotated[Options | None, FilesAmongMark()] = Field(
+            None, description="More options, handed to the builder; files among them are found as other paths are."
+        )
         verify: Literal["off", "warn", "fail"] = Field(
             "warn",
             description="Compare logits and greedy tokens with the model: judged for fp32, fp16 and bf16, reported for "

@@ -20,7 +20,7 @@ class OnnxConversion(Pass):
     accepts = (HfModel, Adapter, PyTorchModel)
     produces = OnnxModel
     tools = ("onnx", "onnx-ir", "onnxruntime", "onnxscript", "torch", "transformers")
-    version = 3
+    version = 4
     seeded = False
     traits = ()
 

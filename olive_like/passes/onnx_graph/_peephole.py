@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-import onnxscript.optimizer
-import onnxscript.rewriter
 from onnx_ir.passes import common
 
 from olive_like.artifacts import OnnxModel
 from olive_like.passes._onnx_rewrite import rewrite
+from olive_like.passes._simplify import simplify
 from olive_like.passes.base import Context
 from olive_like.passes.onnx_graph.surgeons import _graph
 
@@ -35,7 +33,7 @@ def optimize(model: OnnxModel, config: Any, context: Context) -> OnnxModel:
     def change(graph: ir.Model) -> int:
         before, changes = count_nodes(graph), 0
         if config.onnxscript_optimize:
-            _by_onnxscript(graph)
+            simplify(graph)
         if config.fuse_reshape_operations:
             changes += fuse_reshapes(graph)
         if config.cast_chain_elimination:
@@ -53,17 +51,6 @@ def optimize(model: OnnxModel, config: Any, context: Context) -> OnnxModel:
 
 def count_nodes(graph: ir.Model) -> int:
     return sum(1 for part in graph.graphs() for _ in part)
-
-
-def _by_onnxscript(graph: ir.Model) -> None:
-    logger = logging.getLogger("onnxscript")
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # it warns of every operator that it cannot fold
-    try:
-        onnxscript.optimizer.optimize(graph)
-        onnxscript.rewriter.rewrite(graph)
-    finally:
-        logger.setLevel(level)
 
 
 def _by_onnx_ir(graph: ir.Model) -> int:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import onnx_ir as ir
-import onnxscript.optimizer
-from onnxscript.rewriter.ort_fusions import optimize_for_ort
 
 from olive_like.artifacts import OnnxModel
 from olive_like.passes._onnx_rewrite import rewrite
 from olive_like.passes.base import Context
 from olive_like.passes.onnx_graph._counted_positions import count_positions
 from olive_like.passes.onnx_graph._grouped_attention import group_queries
+from olive_like.passes.onnx_graph._ort_fusions import fuse_for_ort
 from olive_like.passes.onnx_graph._rotary import fuse_rotary
 from olive_like.passes.onnx_graph.surgeons import _graph
 from olive_like.passes.onnx_graph.surgeons._gemm import gemm_to_matmul_add
@@ -66,15 +64,8 @@ def fuse_graph(graph: ir.Model, use_gqa: bool, longest: int | None = None) -> di
 
     With `longest`, attention counts positions itself, so many at most.
     """
-    logger = logging.getLogger("onnxscript")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        gemm_to_matmul_add(graph)  # a Gemm takes two axes, and some rules drop the Reshape that gives it two
-        onnxscript.optimizer.optimize(graph)  # patterns match only where shapes are known and constants folded
-        _, counts = optimize_for_ort(graph)
-    finally:
-        logger.setLevel(level)
+    gemm_to_matmul_add(graph)  # a Gemm takes two axes, and some rules drop the Reshape that gives it two
+    counts = fuse_for_ort(graph)
     counts["rotary_embedding"] = fuse_rotary(graph)
     if use_gqa:
         counts["group_query_attention"] = group_queries(graph)
