@@ -7,6 +7,7 @@ that cannot change the result at all.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -42,6 +43,37 @@ class NameOrFileMark:
     Absolute paths are files whose content goes into the key; all else stays as it is written.
     """
 
+    def is_file(self, value: Any) -> bool:
+        """Whether a value that is no list and no mapping is a file."""
+        return isinstance(value, str) and Path(value).is_absolute()
+
+
+@dataclass(frozen=True)
+class FilesAmongMark(NameOrFileMark):
+    """The setting is a mapping of anything: what of it is a `Path` is a file, and text, of any look, is none."""
+
+    def is_file(self, value: Any) -> bool:
+        return isinstance(value, Path)
+
+
+_NAMES_A_PATH = re.compile(r"(^|_)(path|file|dir|folder)$", re.IGNORECASE)
+
+
+def _paths_found(options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    """What is a path by its name or its look, and is there, as a `Path`; a folder by its name alone."""
+    found = dict(options)
+    for name, value in options.items():
+        named = _NAMES_A_PATH.search(name) is not None
+        if isinstance(value, str) and (named or os.sep in value):
+            path = _resolve(Path(value), info)
+            if os.path.isfile(path) or (named and os.path.isdir(path)):
+                found[name] = path
+    return found
+
+
+# Options of another library, handed on as they are: `Annotated[Options, FilesAmongMark()]`.
+Options = Annotated[dict[str, Any], AfterValidator(_paths_found)]
+
 
 LocalPath = Annotated[Path, AfterValidator(_resolve), FileMark()]
 ScriptPath = Annotated[Path, AfterValidator(_resolve), FileMark(code=True)]
@@ -61,7 +93,7 @@ class _Marks(NamedTuple):
     name: str
     in_key: bool
     file: FileMark | None
-    name_or_file: bool
+    among: NameOrFileMark | None  # tells what of the value is a file
 
 
 @cache
@@ -71,7 +103,7 @@ def _marks(cls: type[BaseModel]) -> tuple[_Marks, ...]:
             name,
             not any(isinstance(mark, NotInKey) for mark in info.metadata),
             next((mark for mark in info.metadata if isinstance(mark, FileMark)), _mark_of_optional(info.annotation)),
-            any(isinstance(mark, NameOrFileMark) for mark in info.metadata),
+            next((mark for mark in info.metadata if isinstance(mark, NameOrFileMark)), None),
         )
         for name, info in cls.model_fields.items()
     )
@@ -86,8 +118,8 @@ def marked_files(config: BaseModel, prefix: str = "", in_key: bool = True) -> It
         where, counts = f"{prefix}{marks.name}", in_key and marks.in_key
         if marks.file is not None and (paths := _paths(value, where)):  # it may be `LocalPath | dict`
             yield from (MarkedFile(place, path, marks.file.code, counts) for place, path in paths)
-        elif marks.name_or_file:
-            yield from _absolute_paths(value, where, counts)
+        elif marks.among is not None:
+            yield from _files_among(value, where, counts, marks.among)
         else:
             yield from _inside(value, where, counts)
 
@@ -115,25 +147,25 @@ def _paths(value: Any, where: str = "") -> list[tuple[str, Path]]:
     return [(place, item) for place, item in items] if all(isinstance(item, Path) for _, item in items) else []
 
 
-def _absolute_paths(value: Any, where: str, in_key: bool) -> Iterator[MarkedFile]:
-    if isinstance(value, str) and Path(value).is_absolute():
+def _files_among(value: Any, where: str, in_key: bool, mark: NameOrFileMark) -> Iterator[MarkedFile]:
+    if mark.is_file(value):
         yield MarkedFile(where, Path(value), code=False, in_key=in_key)
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
-            yield from _absolute_paths(item, f"{where}[{index}]", in_key)
+            yield from _files_among(item, f"{where}[{index}]", in_key, mark)
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from _absolute_paths(item, f"{where}.{key}", in_key)
+            yield from _files_among(item, f"{where}.{key}", in_key, mark)
 
 
-def _without_paths(value: Any) -> Any:
-    """The value with every absolute path emptied: where a file lies cannot change what it holds."""
-    if isinstance(value, str) and Path(value).is_absolute():
+def _without_paths(value: Any, mark: NameOrFileMark) -> Any:
+    """The value with every file's path emptied: where a file lies cannot change what it holds."""
+    if mark.is_file(value):
         return ""
     if isinstance(value, (list, tuple)):
-        return [_without_paths(item) for item in value]
+        return [_without_paths(item, mark) for item in value]
     if isinstance(value, dict):
-        return {str(key): _without_paths(item) for key, item in value.items()}
+        return {_named(key): _without_paths(item, mark) for key, item in value.items()}
     return value
 
 
@@ -154,7 +186,7 @@ def semantic(config: BaseModel) -> dict[str, Any]:
     Marked files are left out here: the graph adds the digests of their content.
     """
     return {
-        marks.name: (_without_paths if marks.name_or_file else _plain)(value)
+        marks.name: _plain(value) if marks.among is None else _without_paths(value, marks.among)
         for marks in _marks(type(config))
         if marks.in_key and not _is_file(marks, value := getattr(config, marks.name))
     }

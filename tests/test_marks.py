@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel
 
 from olive_like.canonical import digest
-from olive_like.marks import LocalPath, NotInKey, marked_files, semantic
+from olive_like.marks import FilesAmongMark, LocalPath, NotInKey, Options, marked_files, semantic
 
 
 class Settings(BaseModel):
@@ -59,3 +59,31 @@ def test_files_of_what_cannot_change_a_result_count_no_more_than_it_does() -> No
     assert [(file.field, file.in_key) for file in marked_files(settings)] == [("log", False), ("more.files[0]", False)]
     assert semantic(settings) == {}
     assert all(file.in_key for file in marked_files(Several(files=[Path("/a")])))
+
+
+class HandedOn(BaseModel):
+    options: Annotated[Options | None, FilesAmongMark()] = None
+
+
+def test_of_free_options_what_is_there_counts_by_its_content_and_all_else_as_text(tmp_path: Path) -> None:
+    (tmp_path / "scales.json").touch()
+    (tmp_path / "adapter").mkdir()
+    written = {
+        "adapter_path": "adapter",
+        "scale_file": "scales.json",
+        "other": str(tmp_path / "scales.json"),
+        "filename": "scales.json",
+        "kind": "adapter",
+        "skip": "/model/layers.0",
+        "absent_path": "nowhere",
+        "more": {"deep": True},
+    }
+    settings = HandedOn.model_validate({"options": written}, context={"base_dir": tmp_path})
+    assert [(file.field, file.path.name) for file in marked_files(settings)] == [
+        ("options.adapter_path", "adapter"),
+        ("options.scale_file", "scales.json"),
+        ("options.other", "scales.json"),
+    ]
+    found = {"adapter_path": "", "scale_file": "", "other": ""}
+    assert semantic(settings) == {"options": {**written, **found}}
+    assert semantic(HandedOn.model_validate_json(settings.model_dump_json())) == semantic(settings)  # as a worker reads

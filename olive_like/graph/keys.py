@@ -27,7 +27,7 @@ def static_part(node: Node, seed: int, traits: Mapping[str, Any], file_digest: F
         "pass": {"name": node.pass_name, "version": cls.version, "code": plugin_code(cls, file_digest)},
         "settings": _settings(node),
         "files": file_digests(node, file_digest),
-        "tools": _versions(cls.tools_for(node.config), traits.get("tools")),
+        "tools": _versions((*cls.tools_for(node.config), *cls.optional_tools), traits.get("tools")),
         "seed": seed if cls.seeded else None,
         "system": {name: traits.get(name) for name in cls.traits},
     }

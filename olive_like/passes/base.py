@@ -128,6 +128,8 @@ class Pass:
     """Raised whenever the same inputs and settings would give other bytes."""
     tools: ClassVar[tuple[str, ...]] = ()
     """Distributions whose version can change the result ("torch", "onnxruntime" …); they must be installed."""
+    optional_tools: ClassVar[tuple[str, ...]] = ()
+    """Distributions that are used where they are installed: whether they are, and their version, can too."""
     seeded: ClassVar[bool] = True
     """Whether the workflow's seed can change the result."""
     traits: ClassVar[tuple[str, ...]] = ("device", "world_size")

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from olive_like.errors import OliveLikeError
+from olive_like.graph import keys
 from olive_like.graph.draw import draw
 from olive_like.graph.explain import explain
 from olive_like.graph.reasons import Why
@@ -62,6 +63,17 @@ def test_every_change_moves_the_key_and_is_named(planned, store, old, new, name,
     assert item.key != before.nodes[name].key
     assert (code, field) in [(reason.code, reason.field) for reason in item.reasons]
     assert field in explain(after, name)
+
+
+def test_a_library_that_is_used_where_it_is_installed_is_in_the_key(planned, store, monkeypatch):
+    flow = FLOW + "evaluators: {e: {metrics: [size_on_disk]}}\nevaluator: e\n"
+    pretend_run(planned(flow), store)
+    version = keys.tool_version
+    monkeypatch.setattr(keys, "tool_version", lambda name: "99" if name == "onnxruntime-genai" else version(name))
+    after = planned(flow)
+    assert after.nodes["c"].status.value == "hit"
+    reasons = after.nodes["c.metrics"].reasons
+    assert [(reason.code, reason.field) for reason in reasons] == [(Why.TOOL, "onnxruntime-genai")]
 
 
 def test_what_cannot_change_the_result_does_not_move_the_key(planned):

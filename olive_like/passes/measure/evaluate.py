@@ -32,6 +32,7 @@ class Evaluate(Pass):
     produces = Metrics
     arity = (1, 2)
     tools = ("torch", "transformers", "onnxruntime", "scikit-learn", "sacrebleu", "rouge_score")
+    optional_tools = ("onnxruntime-genai", "onnxruntime-genai-cuda")  # writes the texts of folders made for it
     version = 3
 
     class Config(PassConfig):
