@@ -11,6 +11,7 @@ import onnxruntime as ort
 
 from olive_like.artifacts import OnnxModel
 from olive_like.errors import PassError
+from olive_like.metrics.providers import joined, providers_wanted, settings_for_onnx
 from olive_like.passes._onnx_files import components
 from olive_like.passes._onnx_runtime import (
     ORT_ERRORS,
@@ -42,8 +43,8 @@ class OnnxRuntime:
         graphs = components(model)
         self._model, self._context = model, context
         # What was tuned for the model holds unless the metric says otherwise.
-        tuned = dict(model.attributes.get("inference_settings") or {})
-        self._settings = {**tuned, **_flat(settings or {})}
+        tuned = model.attributes.get("inference_settings") or {}
+        self._settings = joined(tuned, settings_for_onnx(settings or {}))
         main = graphs.get("decoder") or graphs.get("model") or next(iter(graphs.values()))
         self._session = self._open(main)
         self._encoder = self._open(graphs["encoder"]) if "encoder" in graphs else None
@@ -141,12 +142,12 @@ class OnnxRuntime:
     def _open(self, graph: Any) -> ort.InferenceSession:
         """A session, with the options that were tuned or that the metric asks for."""
         options = dict(self._settings.get("session_options") or {})
-        wanted = self._settings.get("execution_provider") or []
-        wanted = [wanted] if isinstance(wanted, str) else [p[0] if isinstance(p, (list, tuple)) else p for p in wanted]
+        wanted = dict(providers_wanted(self._settings))
         absent = [name for name in wanted if name not in ort.get_available_providers()]
-        providers = [name for name in wanted if name not in absent] or providers_for(self._context.device)
+        here = [name for name in wanted if name not in absent] or providers_for(self._context.device)
         if absent:
-            self._context.warn(f"{absent[0]} is not there on this machine: measured with {providers[0]}")
+            self._context.warn(f"{absent[0]} is not there on this machine: measured with {here[0]}")
+        providers = [(name, wanted.get(name, {})) for name in dict.fromkeys([*here, _CPU])]
         if not options and not wanted:
             return open_session(graph, threads=self._context.threads, device=self._context.device)
         settings = ort.SessionOptions()
@@ -164,7 +165,7 @@ class OnnxRuntime:
         for key in options:
             raise PassError(f"the session option {key!r} is not known", "See inference_settings in docs/measure.md.")
         try:
-            return ort.InferenceSession(str(graph), settings, providers=[*dict.fromkeys([*providers, _CPU])])
+            return ort.InferenceSession(str(graph), settings, providers=providers)
         except ORT_ERRORS as error:
             raise PassError(f"onnxruntime cannot load {graph.name}: {str(error).splitlines()[0]}") from error
 
@@ -213,14 +214,6 @@ class Named(dict[str, Any]):
             return self[name]
         except KeyError:
             raise AttributeError(f"the model has no output {name!r}; it has: {', '.join(self)}") from None
-
-
-def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A metric's `inference_settings`, which may be given by format."""
-    inner = settings.get("onnx")
-    if inner is None:
-        return dict(settings)
-    return {**dict(inner), **{key: value for key, value in settings.items() if key == "io_bind"}}
 
 
 def _inputs(session: ort.InferenceSession) -> list[Any]:

@@ -18,8 +18,10 @@ from olive_like.artifacts import (
 )
 from olive_like.data.config import DataConfig, unread
 from olive_like.data.script import lacking
+from olive_like.errors import PassError
 from olive_like.metrics.catalog import DEFAULTS, GENERATED, HARNESSES, SPEECH, TIMED
 from olive_like.metrics.config import Evaluator, Metric
+from olive_like.metrics.providers import providers_wanted, settings_for_onnx
 from olive_like.passes.base import Context, Pass, PassConfig
 
 _READ = ("process_function", "post_process_function", "dataloader_function", "auto_batch", "image", "audio", "dummy")
@@ -33,7 +35,7 @@ class Evaluate(Pass):
     arity = (1, 2)
     tools = ("torch", "transformers", "onnxruntime", "scikit-learn", "sacrebleu", "rouge_score")
     optional_tools = ("onnxruntime-genai", "onnxruntime-genai-cuda")  # writes the texts of folders made for it
-    version = 3
+    version = 4
 
     class Config(PassConfig):
         evaluator: Evaluator = Field(Evaluator(), description="What is measured.")
@@ -58,6 +60,7 @@ class Evaluate(Pass):
                 *_lacking(metric),
                 *_absent(metric),
                 *_unread(metric),
+                *_providers(metric),
                 *(_of_kind(metric, kinds[0]) if kinds else ()),
             )
         ]
@@ -97,6 +100,15 @@ def _absent(metric: Metric) -> list[str]:
         named += [(data.user_script, name) for name in functions]
     known = [lacking(script, name) for script, name in named if script is not None and name is not None]
     return list(dict.fromkeys(f"{metric.name}: {why}" for why in known if why is not None))
+
+
+def _providers(metric: Metric) -> list[str]:
+    """What is wrong with the providers that a metric names."""
+    try:
+        providers_wanted(settings_for_onnx(metric.user_config.inference_settings))
+    except PassError as error:
+        return [f"{metric.name}: {error.message}; {error.hint}"]
+    return []
 
 
 def _no_data(metric: Metric) -> str:
