@@ -184,6 +184,8 @@ def test_one_class_and_a_number(tmp_path: Path) -> None:
     with pytest.raises(PassError, match="all rows have the label 'good'"):
         run(adapters.LoRA, bert, tmp_path / "a", alike, r=4, max_steps=1)
     scores = prepare(bert, tmp_path / "scores", rows=[{"text": f"film {i}", "label": i / 3} for i in range(8)])
+    with pytest.raises(PassError, match="the data have numbers to be learnt"):
+        run(adapters.LoRA, bert, tmp_path / "c", scores, r=4, max_steps=1, label_smoothing_factor=0.1)
     made, said = run(adapters.LoRA, bert, tmp_path / "b", scores, r=4, max_steps=1)
     assert "a new head for one number" in said.texts("note")
     assert read_folder(made.path)["base_model.model.classifier.weight"].shape[0] == 1
@@ -257,6 +259,9 @@ def broken(logits, labels):
 def detached(logits, labels):
     return logits.detach().sum()
 
+def undefined(logits, labels):
+    return (logits.sum() * 0) / 0
+
 def many(logits, labels):
     return logits
 
@@ -288,6 +293,9 @@ def test_a_users_loss(llama: HfModel, sums: Dataset, tmp_path: Path) -> None:
     ):
         with pytest.raises(PassError, match=words):
             run(adapters.LoRA, llama, tmp_path / name, sums, loss=f"{script}:{name}", **settings)
+    with pytest.raises(PassError, match="the loss became nan at step 1") as caught:
+        run(adapters.LoRA, llama, tmp_path / "nan", sums, loss=f"{script}:undefined", **settings)
+    assert caught.value.hint.startswith("Likely: your loss undefined gives it")
 
 
 def test_a_users_loss_on_pairs_of_texts(llama: HfModel, sums: Dataset, tmp_path: Path) -> None:
@@ -367,6 +375,9 @@ def test_problems_before_anything_runs() -> None:
     stop = {"early_stopping": {"patience": 2}}
     assert problems(train_data_config={"rows": [{"text": "a"}], "eval_fraction": 0.1}, **stop) == []
     assert "needs evaluation data" in problems(train_data_config={"rows": [{"text": "a"}]}, **stop)[0]
+    assert "no effect on adamw_torch" in problems(train_data_config="d", optim_args="beta1=0.8")[0]
+    assert problems(train_data_config="d", optim="sgd", optim_args="momentum=0.8") == []
+    assert "beside `loss`" in problems(train_data_config="d", loss="a.py:b", label_smoothing_factor=0.1)[0]
 
 
 def test_what_no_step_comes_to() -> None:

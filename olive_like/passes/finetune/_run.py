@@ -307,6 +307,10 @@ class Training:
         if self.task == "feature-extraction":
             return _objectives.Comparison(**common)
         if kind in ("classification", "regression"):
+            if kind == "regression" and self.config.label_smoothing_factor:
+                raise PassError(
+                    "`label_smoothing_factor` smooths classes, and the data have numbers to be learnt", "Leave it out."
+                )
             return _objectives.Classes(**common, regression=kind == "regression")
         if kind == "token_classification":
             return _objectives.TokenClasses(**common)

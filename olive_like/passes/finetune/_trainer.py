@@ -106,7 +106,7 @@ class OliveTrainer(Trainer):
         self._order_seed, self._grouped = order_seed, grouped and objective.padded
         self.trained_tokens = 0
         self.busy_seconds = 0.0
-        self._watch = _LossWatch(context)
+        self._watch = _LossWatch(context, objective.user)
         self.add_callback(_Reporter(self))
         self.add_callback(StepLosses())
 
@@ -277,8 +277,9 @@ class _Reporter(TrainerCallback):
 class _LossWatch:
     """Stops what has gone wrong, and says when a model learns its examples by heart."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, user: Any) -> None:
         self._context = context
+        self._user = user  # a loss of the user's own
         self._best_train = math.inf
         self._high = 0
         self._train: list[float] = []
@@ -287,7 +288,7 @@ class _LossWatch:
 
     def check_finite(self, loss: torch.Tensor, step: int, args: Any) -> None:
         if not math.isfinite(float(loss)):
-            raise PassError(f"the loss became {float(loss)} at step {step}", _likely_cause(args))
+            raise PassError(f"the loss became {float(loss)} at step {step}", _likely_cause(args, self._user))
 
     def see(self, values: dict[str, float], step: int, args: Any) -> None:
         if "loss" in values:
@@ -297,7 +298,7 @@ class _LossWatch:
 
     def _see_train(self, loss: float, step: int, args: Any) -> None:
         if not math.isfinite(loss):
-            raise PassError(f"the loss became {loss} at or before step {step}", _likely_cause(args))
+            raise PassError(f"the loss became {loss} at or before step {step}", _likely_cause(args, self._user))
         self._train.append(loss)
         self._best_train = min(self._best_train, loss)
         # Random guessing never costs much more than the start: three times the best and rising is no noise.
@@ -305,7 +306,7 @@ class _LossWatch:
         if self._high >= max(3, _DIVERGED_AFTER // max(1, int(args.logging_steps))):
             raise PassError(
                 f"the loss diverges: {loss:.3g} at step {step}, after {self._best_train:.3g} at its best",
-                _likely_cause(args),
+                _likely_cause(args, self._user),
             )
 
     def _see_eval(self, loss: float, step: int) -> None:
@@ -322,7 +323,7 @@ class _LossWatch:
             )
 
 
-def _likely_cause(args: Any) -> str:
+def _likely_cause(args: Any, user: Any) -> str:
     causes = [f"the learning rate of {args.learning_rate:g} is too high: try a tenth"]
     if args.fp16:
         causes.insert(0, "float16 overflows where bfloat16 does not: set `torch_dtype: bfloat16`")
@@ -330,4 +331,6 @@ def _likely_cause(args: Any) -> str:
         causes.append("gradients are not clipped: set `max_grad_norm: 1`")
     if not (args.warmup_steps or 0):
         causes.append("there is no warm-up: set `warmup_ratio: 0.05`")
+    if user is not None:
+        causes.insert(0, f"your loss {user.settings.name} gives it: divisions by zero, logarithms and roots of zero")
     return "Likely: " + "; or ".join(causes) + "."

@@ -238,6 +238,6 @@ class DPO(_Trains):
         found = super().problems(config, kinds)
         if config.loss:
             found.append("`loss` has no place in DPO, which has losses of its own: see `loss_type`")
-        if config.label_smoothing_factor:
+        elif config.label_smoothing_factor:
             found.append("`label_smoothing_factor` smooths classes, which pairs do not have: see `label_smoothing`")
         return found
