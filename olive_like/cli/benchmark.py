@@ -27,8 +27,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--split", metavar="SPLIT", help="rows to measure on")
     group.add_argument("--text-template", metavar="TEXT", type=flags.unescaped, help="text with {column} fields")
     group.add_argument("--max-samples", type=int, metavar="N", help="use at most so many rows")
-    group.add_argument("--max-length", "--max-seq-len", type=int, default=1024, metavar="N", help="longest example")
-    group.add_argument("--batch-size", type=int, default=1, metavar="N")
+    group.add_argument("--max-length", "--max-seq-len", type=int, metavar="N", help="longest example; default: 1024")
+    group.add_argument("--batch-size", type=int, metavar="N", help="rows per batch; default: 1")
     group.add_argument("--tasks", metavar="NAMES", help="tasks of lm-evaluation-harness, with commas between")
     group.add_argument("--limit", type=float, metavar="N", help="questions per task, or below 1 a part of them")
     group.add_argument("--backend", default="auto", help=argparse.SUPPRESS)
@@ -93,14 +93,24 @@ def workflow(args: argparse.Namespace, model: str) -> dict[str, Any]:
     made: dict[str, Any] = {"input_model": sections.input_model(args)}
     if args.data:
         data = {"name": "data", "source": args.data, "split": args.split, "max_samples": args.max_samples,
-                "text_template": args.text_template, "max_seq_len": args.max_length,
-                "batch_size": args.batch_size}  # fmt: skip
+                "text_template": args.text_template, "max_seq_len": args.max_length or 1024,
+                "batch_size": args.batch_size or 1}  # fmt: skip
         made["data_configs"] = [{key: value for key, value in data.items() if value is not None}]
         evaluator["data_config"] = "data"
     elif needy := [name for name in metrics if isinstance(name, str) and _needs_data(name)]:
         raise WorkflowError(f"{needy[0]} is measured on data", "Name them: --data FILE.")
+    else:
+        _refuse_without(args, "--data", "split", "text_template", "max_samples", "max_length", "batch_size")
+    if not args.tasks:
+        _refuse_without(args, "--tasks", "limit")
     measuring = {"evaluators": {"benchmark": evaluator}, "evaluator": "benchmark", "evaluate_input_model": True}
     return {**made, **measuring, **sections.system(args), "seed": args.seed}
+
+
+def _refuse_without(args: argparse.Namespace, needed: str, *names: str) -> None:
+    """Flags that only say how another one's are to be taken."""
+    if given := [name for name in names if getattr(args, name) is not None]:
+        raise WorkflowError(f"--{given[0].replace('_', '-')} says nothing without {needed}", f"Add {needed}.")
 
 
 def _needs_data(name: str) -> bool:

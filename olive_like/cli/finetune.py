@@ -86,6 +86,8 @@ def workflow(args: argparse.Namespace) -> dict[str, Any]:
         if value is not None:
             step[name] = value
     step |= args.settings
+    if args.test and "init_adapter" in step:
+        sections.say_left_out(step.pop("init_adapter"))
     if args.method != "full":
         _go_on(model, step, args)
     sets = [{"name": "train", **data}, *([{"name": "eval", **eval_data}] if eval_data else [])]

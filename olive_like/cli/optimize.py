@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from olive_like.cli import carry_out, flags, sections
+from olive_like.cli import carry_out, flags, sections, unheeded
 from olive_like.errors import WorkflowError
 
+_EXPORTER_FLAGS = ("exporter", "use_ort_genai", "use_model_builder", "use_dynamo_exporter")
 _EXPORTERS = ("model_builder", "dynamo_exporter", "torchscript_exporter", "optimum_exporter")
 
 
@@ -42,14 +43,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     made, why = workflow(args)
+    rest = unheeded.unheeded(configure, lambda changed: _around(changed, made["input_model"])[0], args, _EXPORTER_FLAGS)
+    rest = list(dict.fromkeys([*_overruled(args), *rest]))
+    unheeded.say(rest, "what was chosen: " + ", ".join(step["type"] for step in made["passes"].values()))
     return carry_out.carry_out(made, args, why=f"rule: {why}")
 
 
 def workflow(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """The workflow for the flags, and why it is that one."""
+    return _around(args, sections.input_model(args))
+
+
+def _around(args: argparse.Namespace, model: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """The workflow for a model, and why; data that nothing reads are not in it."""
     from olive_like.search.rules import Wish, choose
 
-    model = sections.input_model(args)
     more = {k: v for k, v in (("split", args.split), ("subset", args.subset), ("batch_size", args.batch_size)) if v}
     data = sections.data_config(args, **more)
     precision = args.precision or _precision(args.memory, model)
@@ -68,16 +76,18 @@ def workflow(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     )
     choice = choose(wish)
     made: dict[str, Any] = {"input_model": model}
-    if data:
-        made["data_configs"] = [{"name": "calibration", **data}]
-    made |= sections.system(args)
+    on_data: list[str] = []
     if args.goal:
         goals: dict[str, Any] = {"metrics": [_goal(text) for text in args.goal]}
-        if on_data := [metric["name"] for metric in goals["metrics"] if metric["type"] == "accuracy"]:
+        on_data = [metric["name"] for metric in goals["metrics"] if metric["type"] == "accuracy"]
+        if on_data:
             if not data:
                 raise WorkflowError(f"{on_data[0]} is measured on data", "Name them: --data-name FILE.")
             goals["data_config"] = "calibration"
         made |= {"evaluators": {"goals": goals}, "evaluator": "goals"}
+    if data and (on_data or any("data_config" in step for step in choice.passes.values())):
+        made["data_configs"] = [{"name": "calibration", **data}]
+    made |= sections.system(args)
     made |= {"passes": choice.passes, "seed": args.seed, "layout": "olive"}
     chosen = (
         "" if args.precision or precision == "fp32" else f"; {precision} is the finest that fits into {args.memory}"
@@ -124,6 +134,17 @@ def _exporter(args: argparse.Namespace) -> str | None:
     if args.use_dynamo_exporter:
         return "dynamo_exporter"
     return None if args.exporter == "optimum_exporter" else args.exporter
+
+
+def _overruled(args: argparse.Namespace) -> list[str]:
+    """Flags that name another exporter than the one that is taken."""
+    said = {
+        "--exporter": args.exporter,
+        "--use-ort-genai": "model_builder" if args.use_ort_genai else None,
+        "--use-model-builder": "model_builder" if args.use_model_builder else None,
+        "--use-dynamo-exporter": "dynamo_exporter" if args.use_dynamo_exporter else None,
+    }
+    return [flag for flag, exporter in said.items() if exporter not in (None, _exporter(args))]
 
 
 def _family(model: dict[str, Any]) -> str:

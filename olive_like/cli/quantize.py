@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from olive_like.cli import carry_out, flags, sections
+from olive_like.cli import carry_out, flags, sections, unheeded
 from olive_like.errors import WorkflowError
 
 # algorithm -> pass for Hugging Face models, pass for ONNX models
@@ -41,18 +41,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    return carry_out.carry_out(workflow(args), args)
+    made = workflow(args)
+    rest = unheeded.unheeded(configure, lambda changed: _around(changed, made["input_model"]), args)
+    unheeded.say(rest, f"--algorithm {args.algorithm} for a model of type {made['input_model']['type']}")
+    return carry_out.carry_out(made, args)
 
 
 def workflow(args: argparse.Namespace) -> dict[str, Any]:
     """The workflow for the flags."""
-    model = sections.input_model(args)
+    return _around(args, sections.input_model(args))
+
+
+def _around(args: argparse.Namespace, model: dict[str, Any]) -> dict[str, Any]:
+    """The workflow for a model; data that nothing reads are not in it."""
     more = {k: v for k, v in (("split", args.split), ("subset", args.subset), ("batch_size", args.batch_size)) if v}
     data = sections.data_config(args, **more)
+    passes = _passes(args, model, data)
     made: dict[str, Any] = {"input_model": model}
-    if data:
+    if data and any("data_config" in step for step in passes.values()):
         made["data_configs"] = [{"name": "calibration", **data}]
-    return {**made, **sections.system(args), "passes": _passes(args, model, data), "seed": args.seed, "layout": "olive"}
+    return {**made, **sections.system(args), "passes": passes, "seed": args.seed, "layout": "olive"}
 
 
 def _passes(args: argparse.Namespace, model: dict[str, Any], data: Any) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def input_model(args: argparse.Namespace) -> dict[str, Any]:
 
         print(f"test: a tiny model with random weights in place of {name}", file=sys.stderr)
         if adapter:
-            print(f"test: the adapter {adapter} is left out, as it does not fit a tiny model", file=sys.stderr)
+            say_left_out(adapter)
         name, adapter = str(test_model.tiny(name, args.task, getattr(args, "cache_dir", None))), None
     if name.endswith(".onnx") or is_onnx_folder(Path(name)):
         return {"type": "OnnxModel", "model_path": name}
@@ -59,6 +59,11 @@ def input_model(args: argparse.Namespace) -> dict[str, Any]:
         adapter_path=adapter,
         load_kwargs={"trust_remote_code": True} if args.trust_remote_code else None,
     )
+
+
+def say_left_out(adapter: str) -> None:
+    """An adapter is of the shapes of the model that it was trained on."""
+    print(f"test: the adapter {adapter} is left out, as it does not fit a tiny model", file=sys.stderr)
 
 
 def model_overrides(file: str, args: argparse.Namespace) -> list[str]:

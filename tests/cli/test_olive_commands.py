@@ -215,6 +215,41 @@ def test_a_wrong_command_line_is_told_in_one_line(
     assert capsys.readouterr().err.splitlines()[0].startswith(said)
 
 
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("optimize -m meta/llama --act_precision int8 --precision fp32", ["--act-precision"]),
+        ("optimize -m meta/llama -d rows.jsonl --block_size 32", ["--block-size", "--data-name"]),
+        ("optimize -m meta/llama --precision int4 --block_size 32", []),
+        ("optimize -m meta/llama --use_model_builder --use_ort_genai --use_dynamo_exporter", ["--use-dynamo-exporter"]),
+        ("optimize -m meta/llama --exporter optimum_exporter --split train", ["--exporter", "--split"]),
+        ("optimize -m meta/llama --goal perplexity=9 -d rows.jsonl --max_samples 2", []),
+        ("quantize -m meta/llama --act_precision uint8 --use_qdq_encoding", ["--act-precision", "--use-qdq-encoding"]),
+        ("quantize -m meta/llama --algorithm rtn -d rows.jsonl --max_samples 2", ["--data-name", "--max-samples"]),
+        ("quantize -m onnx --algorithm static -d rows.jsonl --act_precision uint8 --use_qdq_encoding", []),
+        ("quantize -m meta/llama --algorithm awq --group_size 32 --precision int8", []),
+    ],
+)
+def test_a_flag_that_changes_nothing_is_named(
+    here: Path, text: str, named: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, *rest = text.split()
+    assert dispatch(command, [*rest, "--dry_run", "-o", "out"]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: --")]
+    assert [line.removeprefix("warning: ").partition(": ")[0].split(", ") for line in said] == (
+        [named] if named else []
+    )
+
+
+def test_a_trial_leaves_the_adapter_to_go_on_from_out(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("olive_like.cli.test_model.tiny", lambda *_: here / "meta/llama")
+    flow = made("finetune", "-m models/base -d rows.jsonl --test --init_adapter adapters/b")
+    assert "init_adapter" not in flow["passes"]["tune"]
+    assert "the adapter adapters/b is left out" in capsys.readouterr().err
+
+
 def test_what_fails_comes_before_what_is_only_noted(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "w.yaml").write_text(
         "model: {type: PyTorchModel, config: {model_path: meta/llama}}\npasses: {a: {type: Rtn}}\n"

@@ -153,6 +153,19 @@ def test_training_stops_wherever_its_length_stands(tmp_path: Path, settings: dic
     assert "training stops after 2 steps" in trial.said
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_an_adapter_to_go_on_from_does_not_fit(tmp_path: Path, nested: bool) -> None:
+    settings = {"training_args": {"init_adapter": "mine"}} if nested else {"init_adapter": "mine"}
+    tree: dict[str, Any] = {
+        "input_model": {"type": "HfModel", "model_path": "org/llama"},
+        "data_configs": [{"name": "rows", "rows": [{"text": "a"}]}],
+        "passes": {"tune": {"type": "LoRA", "train_data_config": "rows", **settings}},
+    }
+    trial = Trial(lambda *_: tmp_path, tmp_path, tmp_path)
+    assert read(tree, change=trial).require().passes["tune"].config.init_adapter is None
+    assert "the adapter mine is left out, as it does not fit a tiny model" in trial.said
+
+
 def test_a_rotation_is_trained_two_steps(tmp_path: Path) -> None:
     """Its settings know `training_args` alone."""
     passes = {"spun": {"type": "SpinQuant"}, "plain": {"type": "Rtn", "bits": 8}}

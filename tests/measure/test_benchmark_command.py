@@ -25,6 +25,11 @@ def test_what_is_measured_by_default_and_by_name(tmp_path):
     assert flow["evaluators"]["benchmark"]["data_config"] == "data"
     with pytest.raises(WorkflowError, match="perplexity is measured on data"):
         made("-m", "m", "--metrics", "perplexity")
+    for flag in ("--text-template", "--max-samples", "--max-length", "--batch-size", "--split"):
+        with pytest.raises(WorkflowError, match=f"{flag} says nothing without --data"):
+            made("-m", "m", flag, "3")
+    with pytest.raises(WorkflowError, match="--limit says nothing without --tasks"):
+        made("-m", "m", "--limit", "3")
 
 
 @pytest.mark.heavy

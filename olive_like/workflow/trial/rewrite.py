@@ -44,6 +44,7 @@ class Trial:
 
     def __call__(self, tree: LocatedDict) -> None:
         self.said.clear()  # a tree may have to be read twice
+        self._replaced = False  # whether a tiny model stands for the workflow's own
         self._model(tree.get("input_model"))
         self._systems(tree)
         for _, step in each_pass(tree):
@@ -77,10 +78,13 @@ class Trial:
             return  # a name that only the user's script understands
         model["model_path"] = str(self._tiny(str(there) if there and there.is_dir() else name, model.get("task")))
         take(model, "revision")
+        self._replaced = True
         self._say(f"a tiny model with random weights in place of {name}")
-        adapter = model.get("adapter_path")
+        self._without_adapter(model, "adapter_path")
+
+    def _without_adapter(self, holder: LocatedDict, key: str) -> None:
+        adapter = take(holder, key)
         if adapter is not None:
-            take(model, "adapter_path")
             self._say(f"the adapter {adapter} is left out, as it does not fit a tiny model")
 
     def _systems(self, tree: LocatedDict) -> None:
@@ -131,6 +135,8 @@ class Trial:
                         holder[written] = _least(holder[written], most)
             for name in ("max_steps", "num_train_epochs", "eval_steps", "save_steps", "warmup_steps"):
                 take(holder, name)
+            if self._replaced:
+                self._without_adapter(holder, "init_adapter")
         if holders:
             holders[-1]["max_steps"] = _STEPS
             self._say(f"training stops after {_STEPS} steps")
