@@ -138,7 +138,7 @@ def _from_data(model: OnnxModel, io: Mapping[str, Any], data: DataConfig, contex
     if rows and wanted <= set(rows[0]):
         yield from (_arrays(row, io) for row in rows)
     elif data.image is not None or wanted == {"pixel_values"}:
-        yield from (_image(row, io, data) for row in rows)
+        yield from _pictures(model, rows, io, data)
     elif rows:
         yield from _text(model, io, data, rows)
 
@@ -210,27 +210,22 @@ def _fixed_length(io: Mapping[str, Any]) -> int | None:
     return None
 
 
-def _image(row: Mapping[str, Any], io: Mapping[str, Any], data: DataConfig) -> Arrays:
-    """A picture as the graph's one four-axis input wants it, channels first."""
-    from PIL import Image
+def _pictures(model: OnnxModel, rows: Sequence[Any], io: Mapping[str, Any], data: DataConfig) -> Iterator[Arrays]:
+    """Pictures as the graph's one four-axis input wants them, made as the model's own processor makes them."""
+    from olive_like.passes._pictures import PictureReader
 
-    column = data.image.image_col if data.image else "image"
-    if column not in row:
-        raise PassError(f"the rows have no column {column!r} with images", f"There are: {', '.join(map(str, row))}.")
     value = next((v for v in io["inputs"] if v["shape"] and len(v["shape"]) == 4), None)
     if value is None:
         raise PassError("the model has no image input (four axes)")
-    edges = data.image.size if data.image and data.image.size else value["shape"][-2:]
-    height, width = edges if isinstance(edges, list) else (edges, edges)
-    if not (isinstance(height, int) and isinstance(width, int)):
-        raise PassError("the size of the images is not known", "Set `image: {size: 224}` in the data set.")
-    picture = row[column]
-    picture = Image.open(picture) if isinstance(picture, (str, Path)) else picture
-    pixels = np.asarray(picture.convert("RGB").resize((width, height)), np.float32) / 255
-    mean = (data.image.mean if data.image else None) or [0.5, 0.5, 0.5]
-    std = (data.image.std if data.image else None) or [0.5, 0.5, 0.5]
-    pixels = (pixels - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
-    return {value["name"]: pixels.transpose(2, 0, 1)[None].astype(_NUMPY[value["dtype"]])}
+    column = data.image.image_col if data.image else "image"
+    folder = model.path if model.path.is_dir() else model.path.parent
+    reader = PictureReader(folder, data.image, value["shape"][-2:])
+    for row in rows:
+        if column not in row:
+            raise PassError(
+                f"the rows have no column {column!r} with images", f"There are: {', '.join(map(str, row))}."
+            )
+        yield {value["name"]: reader.pixels(row[column])[None].astype(_NUMPY[value["dtype"]])}
 
 
 def _check_shapes(feeds: Arrays, io: Mapping[str, Any]) -> None:

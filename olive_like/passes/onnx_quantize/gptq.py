@@ -16,7 +16,7 @@ from olive_like.passes.onnx_quantize.settings import NODES_TO_INCLUDE, BlockSize
 class OnnxGptq(OnnxPass):
     """Quantise MatMul weights column by column, each rounding error compensated on calibration data."""
 
-    version = 2
+    version = 3
     effect = Effect.SHRINKS
     tools = ("numpy", "onnx-ir", "onnxruntime", "torch")
 

@@ -54,7 +54,7 @@ class OnnxStaticQuantization(OnnxPass):
     """Quantise weights and activations, with activation ranges measured on calibration data."""
 
     tools = ("onnx", "onnx-ir", "onnxruntime")
-    version = 2
+    version = 3
 
     class Config(_CalibratedConfig):
         quant_mode: Literal["static"] = Field("static", description="Always `static`.")
@@ -74,7 +74,7 @@ class OnnxQuantization(OnnxPass):
     """Quantise weights and activations to integers, statically or dynamically as `quant_mode` says."""
 
     tools = ("onnx", "onnx-ir", "onnxruntime")
-    version = 2
+    version = 3
 
     class Config(_CalibratedConfig):
         quant_mode: Literal["static", "dynamic"] = Field(
