@@ -58,6 +58,42 @@ def auto_round(iterations: int) -> Callable[[Task, list[list[int]]], Save]:
     return run
 
 
+def llm_compressor(modifiers: Callable[[dict[str, Any]], list[Any]]) -> Callable[[Task, list[list[int]]], Save]:
+    def run(task: Task, texts: list[list[int]]) -> Save:
+        from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
+        from compressed_tensors.quantization.lifecycle.forward import fake_quantize
+        from datasets import Dataset
+        from llmcompressor import oneshot
+
+        weights = QuantizationArgs(num_bits=4, symmetric=task["sym"], strategy="group", group_size=task["group"])
+        groups = {"all": QuantizationScheme(targets=["Linear"], weights=weights)}
+        rows = Dataset.from_list([{"input_ids": text, "attention_mask": [1] * len(text)} for text in texts])
+        model = load(task)
+        oneshot(
+            model=model, dataset=rows, recipe=modifiers({"config_groups": groups, "ignore": ["lm_head"]}),
+            num_calibration_samples=len(texts), max_seq_length=len(texts[0]), shuffle_calibration_samples=False,
+        )  # fmt: skip
+        return lambda: save(task, {
+            name: fake_quantize(layer.weight, layer.weight_scale, layer.weight_zero_point, weights)
+            for name, layer in linears(model)
+        }, model)  # fmt: skip
+
+    return run
+
+
+def compressor_gptq(settings: dict[str, Any]) -> list[Any]:
+    from llmcompressor.modifiers.gptq import GPTQModifier
+
+    return [GPTQModifier(**settings)]
+
+
+def compressor_awq(settings: dict[str, Any]) -> list[Any]:
+    from llmcompressor.modifiers.quantization import QuantizationModifier
+    from llmcompressor.modifiers.transform.awq import AWQModifier
+
+    return [AWQModifier(duo_scaling="both"), QuantizationModifier(**settings)]
+
+
 def inc(make: str, dtype: str = "auto") -> Callable[[Task, list[list[int]]], Save]:
     def run(task: Task, texts: list[list[int]]) -> Save:
         import torch
@@ -146,6 +182,8 @@ PEERS = {
     "gptqmodel": Peer("gptqmodel", gptqmodel),
     "auto-round": Peer("auto-round", auto_round(200)),
     "auto-round-rtn": Peer("auto-round", auto_round(0)),
+    "llm-compressor-gptq": Peer("llmcompressor", llm_compressor(compressor_gptq)),
+    "llm-compressor-awq": Peer("llmcompressor", llm_compressor(compressor_awq)),
     "inc-gptq": Peer("neural-compressor-pt", inc("GPTQConfig")),
     "inc-awq": Peer("neural-compressor-pt", inc("AWQConfig", "float32")),
     "hqq": Peer("hqq", hqq(whole=False)),
