@@ -183,21 +183,20 @@ def _load_base(
     if attention:
         kwargs["attn_implementation"] = attention
     cls = getattr(transformers, AUTO_CLASSES[task])
-    if (read_config(base.path).get("quantization_config") or {}).get("quant_method") == "gptq":
-        # Transformers needs another package and a GPU for these; the numbers are the same.
-        from olive_like.passes.quantize._dequant import load_quantized
-
-        return load_quantized(base.path, cls, torch_dtype(dtype), attn_implementation=attention or None)
     try:
-        model, info = cls.from_pretrained(
-            base.path,
-            dtype=torch_dtype(dtype),
-            local_files_only=True,
-            use_safetensors=None if pickles else True,
-            weights_only=True,
-            output_loading_info=True,
-            **kwargs,
-        )
+        if (read_config(base.path).get("quantization_config") or {}).get("quant_method") == "gptq":
+            options = options | ({"attn_implementation": attention} if attention else {})
+            model, info = _widened(base.path, cls, torch_dtype(dtype), options)
+        else:
+            model, info = cls.from_pretrained(
+                base.path,
+                dtype=torch_dtype(dtype),
+                local_files_only=True,
+                use_safetensors=None if pickles else True,
+                weights_only=True,
+                output_loading_info=True,
+                **kwargs,
+            )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError, UnpicklingError) as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
@@ -210,6 +209,23 @@ def _load_base(
             "Is the task right? A head that is to be trained first needs a fine-tuning pass.",
         )
     return model
+
+
+def _widened(folder: Path, auto: Any, dtype: torch.dtype | str, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """A model in the GPTQ format with dense weights, and what was missing.
+
+    Transformers needs another package and a GPU for these; the numbers are the same.
+    """
+    from olive_like.passes.quantize._dequant import _mapped, dense_tensors
+
+    config, rest = AutoConfig.from_pretrained(folder, local_files_only=True, return_unused_kwargs=True, **options)
+    del config.quantization_config
+    if isinstance(dtype, str):
+        dtype = config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32
+    state = dict(dense_tensors(folder, dtype))
+    load = _mapped(auto, config).from_pretrained
+    model, info = load(None, config=config, state_dict=state, dtype=dtype, output_loading_info=True, **rest)
+    return model, info
 
 
 def _is_of_head(key: str, base: str) -> bool:
