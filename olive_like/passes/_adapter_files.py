@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import onnxruntime as ort
 import safetensors.numpy
 from safetensors import SafetensorError
 
+from olive_like.artifacts import OnnxModel
 from olive_like.errors import PassError
 
 SUFFIXES = {"onnx_adapter": ".onnx_adapter", "safetensors": ".safetensors", "numpy": ".npz"}
@@ -38,6 +39,19 @@ def write_adapter(weights: Mapping[str, np.ndarray], stem: Path, form: str) -> P
         adapter.set_parameters({name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()})
         adapter.export_adapter(str(path))
     return path
+
+
+def select_adapters(sources: Sequence[OnnxModel], inputs: Iterable[str], output: Path) -> dict[str, str]:
+    """Files beside a graph with those matrices of the models' adapters that are inputs of it: name -> file."""
+    wanted, found = set(inputs), {}
+    known = [(model.path, dict(model.attributes.get("adapters") or {})) for model in sources]
+    for name in dict.fromkeys(name for _, adapters in known for name in adapters):
+        files = [folder / adapters[name] for folder, adapters in known if name in adapters]
+        weights = {key: value for file in files for key, value in read_adapter(file).items() if key in wanted}
+        if weights:
+            form = next(form for form, suffix in SUFFIXES.items() if suffix == files[0].suffix)
+            found[name] = write_adapter(weights, output / files[0].stem, form).name
+    return found
 
 
 def _loosely(arrays: Arrays) -> dict[str, Any]:

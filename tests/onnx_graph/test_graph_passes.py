@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -249,6 +250,59 @@ def test_compose_and_split(tmp_path: Path) -> None:
     as_text = run_pass("SplitModel", model, split_assignments="embed_tokens=0; layer.0=1; lm_head=1")
     assert isinstance(as_text, CompositeModel)
     assert len(as_text.attributes["components"]) == 2
+
+
+def test_an_output_that_another_part_reads(tmp_path: Path) -> None:
+    kind = (TensorProto.FLOAT, ["batch", 4])
+    nodes = [node("Relu", ["x"], ["hidden"], "first/Relu"), node("Neg", ["hidden"], ["y"], "second/Neg")]
+    model = save(tmp_path / "in", graph(nodes, {}, {"x": kind}, {"hidden": kind, "y": kind}))
+    whole = run_pass("ComposeOnnxModels", run_pass("SplitModel", model, split_assignments={"first": 0, "second": 1}))
+    assert [value["name"] for value in whole.attributes["io"]["outputs"]] == ["hidden", "y"]
+    first = save(tmp_path / "a", graph(nodes[:1], {}, {"x": kind}, {"hidden": kind}))
+    second = save(tmp_path / "b", graph(nodes[1:], {}, {"hidden": kind}, {"y": kind}))
+    events = Events()
+    plain = run_pass("ComposeOnnxModels", [first, second], events)
+    assert [value["name"] for value in plain.attributes["io"]["outputs"]] == ["y"]
+    assert "as a later model reads them: hidden (see `keep_outputs`)" in events.texts("note")
+    kept = run_pass("ComposeOnnxModels", [first, second], keep_outputs=["hidden"])
+    x = random(2, 4)
+    np.testing.assert_array_equal(session_outputs(kept, x=x)[0], np.maximum(x, 0))
+    with pytest.raises(PassError, match="no model has an output 'hiden' to keep"):
+        run_pass("ComposeOnnxModels", [first, second], keep_outputs=["hiden"])
+
+
+@pytest.mark.parametrize("form", ["onnx_adapter", "safetensors"])
+def test_adapters_go_with_the_parts_that_read_them(tmp_path: Path, form: str) -> None:
+    from olive_like.passes._adapter_files import read_adapter, write_adapter
+    from olive_like.passes._adapter_runtime import run_with
+
+    kind, square = (TensorProto.FLOAT, ["batch", 4]), (TensorProto.FLOAT, [4, 4])
+    names = ["first.lora_A.weight", "second.lora_A.weight"]
+    nodes = [
+        node("MatMul", ["x", names[0]], ["hidden"], "first/MatMul"),
+        node("MatMul", ["hidden", names[1]], ["between"], "second/MatMul"),
+        node("Neg", ["between"], ["y"], "third/Neg"),
+    ]
+    zeros = dict.fromkeys(names, np.zeros((4, 4), np.float32))
+    model = save(tmp_path / "in", graph(nodes, zeros, {"x": kind, **dict.fromkeys(names, square)}, {"y": kind}))
+    weights = {name: random(4, 4, seed=seed) for seed, name in enumerate(names)}
+    file = write_adapter(weights, model.path / "mine", form)
+    model = OnnxModel(model.path, {"file": "model.onnx", "io": {}, "adapters": {"mine": file.name}})
+    parts = run_pass("SplitModel", model, split_assignments={"first": 0, "second": 1, "third": 2})
+    own = [
+        set(read_adapter(parts.path / part["path"] / part["attributes"]["adapters"]["mine"]))
+        for part in parts.attributes["components"][:2]
+    ]
+    assert own == [{names[0]}, {names[1]}]
+    assert "adapters" not in parts.attributes["components"][2]["attributes"]
+    whole = run_pass("ComposeOnnxModels", parts)
+    found = read_adapter(whole.path / whole.attributes["adapters"]["mine"])
+    x = random(2, 4, seed=7)
+    session = ort.InferenceSession(str(whole.file), providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(
+        run_with(session, {"x": x}, found)["y"], -(x @ weights[names[0]] @ weights[names[1]]), rtol=1e-5, atol=1e-6
+    )
+    assert not session_outputs(whole, x=x)[0].any()  # without one
 
 
 def test_what_one_part_alone_has_is_fixed_there(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ import onnx_ir as ir
 
 from olive_like.artifacts import CompositeModel, OnnxModel
 from olive_like.errors import PassError
+from olive_like.passes._adapter_files import select_adapters
 from olive_like.passes._onnx_files import clone, components, copy_side_files, finish, load_ir, save_ir
 from olive_like.passes.base import Context
 from olive_like.passes.onnx_graph._chain import verify_chains
 
 _FILE = "model.onnx"
+_OF_A_PART = ("components", "io", "adapters")
 
 
 def compose(models: list[Any], config: Any, context: Context) -> OnnxModel:
@@ -23,18 +26,34 @@ def compose(models: list[Any], config: Any, context: Context) -> OnnxModel:
     paths = [(name, path) for name, part in parts for path in components(part).values()]
     if len(paths) < 2:
         raise PassError("there is one model only, and nothing to compose it with", "Give the pass several inputs.")
-    joined = join([(name, load_ir(path)) for name, path in paths])
+    keep = {name for model in models for name in _outputs_of_the_whole(model)} | set(config.keep_outputs)
+    joined, dropped = join([(name, load_ir(path)) for name, path in paths], keep)
+    _check_kept(config.keep_outputs, [*(str(value.name) for value in joined.graph.outputs), *dropped])
+    if dropped and not any(isinstance(model, CompositeModel) for model in models):
+        context.note(f"no outputs of the whole, as a later model reads them: {', '.join(dropped)} (see `keep_outputs`)")
+    inputs = [str(value.name) for value in joined.graph.inputs]
     save_ir(joined, context.output / _FILE, config)
     first = parts[0][1]
     copy_side_files(first, context.output)
     for model in models:
         if isinstance(model, CompositeModel):
             _copy_beside(model, context.output)
-    source = OnnxModel(first.path, {key: v for key, v in first.attributes.items() if key not in ("components", "io")})
-    result = finish(context, source, {"file": _FILE})
+    adapters = select_adapters([part for _, part in parts], inputs, context.output)
+    source = OnnxModel(first.path, {key: v for key, v in first.attributes.items() if key not in _OF_A_PART})
+    result = finish(context, source, {"file": _FILE} | ({"adapters": adapters} if adapters else {}))
     written = [path for _, path in paths]
     verified = verify_chains(first, written, [context.output / _FILE], config, context)
     return replace(result, attributes={**result.attributes, "verified": verified}) if verified else result
+
+
+def _outputs_of_the_whole(model: OnnxModel | CompositeModel) -> list[str]:
+    """What a model gave before it was cut into parts, some of which read it as well."""
+    return list(model.attributes.get("outputs") or ()) if isinstance(model, CompositeModel) else []
+
+
+def _check_kept(names: list[str], there: list[str]) -> None:
+    if absent := [name for name in names if name not in there]:
+        raise PassError(f"no model has an output {absent[0]!r} to keep", f"There are: {', '.join(there)}.")
 
 
 def _parts(model: OnnxModel | CompositeModel) -> list[tuple[str, OnnxModel]]:
@@ -57,8 +76,11 @@ def _copy_beside(model: CompositeModel, output: Path) -> None:
             clone(file, target)
 
 
-def join(graphs: list[tuple[str, ir.Model]]) -> ir.Model:
-    """One model of several; an input takes the output of the same name of a model before, or is shared."""
+def join(graphs: list[tuple[str, ir.Model]], keep: Collection[str] = ()) -> tuple[ir.Model, list[str]]:
+    """One model of several; an input takes the output of the same name of a model before, or is shared.
+
+    Outputs that a later model reads are none of the whole's, unless they are to be kept: these come back by name.
+    """
     inputs: dict[str, ir.Value] = {}
     outputs: dict[str, ir.Value] = {}
     # Names of inputs and outputs stay, so no value inside of another part may have one.
@@ -98,7 +120,7 @@ def join(graphs: list[tuple[str, ir.Model]]) -> ir.Model:
         graph.initializers.clear()
         graph.remove(moved)
         nodes += moved
-    final = [value for value in outputs.values() if not value.uses()] or list(outputs.values())
+    final = [value for value in outputs.values() if not value.uses() or value.name in keep] or list(outputs.values())
     whole = ir.Graph(
         list(inputs.values()),
         final,
@@ -107,7 +129,9 @@ def join(graphs: list[tuple[str, ir.Model]]) -> ir.Model:
         opset_imports=opsets,
         name="composed",
     )
-    return ir.Model(whole, ir_version=max(model.ir_version or 8 for _, model in graphs), functions=functions)
+    version = max(model.ir_version or 8 for _, model in graphs)
+    dropped = [name for name, value in outputs.items() if value not in final]
+    return ir.Model(whole, ir_version=version, functions=functions), dropped
 
 
 def _agree(opsets: dict[str, int], model: ir.Model, name: str) -> None:

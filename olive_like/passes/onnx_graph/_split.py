@@ -11,12 +11,16 @@ from onnx_ir.passes import common
 
 from olive_like.artifacts import CompositeModel, OnnxModel
 from olive_like.errors import PassError
+from olive_like.passes._adapter_files import select_adapters
 from olive_like.passes._onnx_files import check, components, copy_side_files, describe_io, load_ir, load_proto, save_ir
 from olive_like.passes.base import Context
 from olive_like.passes.onnx_graph._chain import verify_chains
 from olive_like.passes.onnx_quantize._select import name_nodes
 
 _SCOPES = "pkg.torch.onnx.name_scopes"  # where the newer exporter writes the modules that a node comes from
+
+
+_OF_THE_WHOLE = ("components", "split_assignments", "adapters")
 
 
 def split(model: OnnxModel, config: Any, context: Context) -> CompositeModel:
@@ -41,8 +45,10 @@ def split(model: OnnxModel, config: Any, context: Context) -> CompositeModel:
         file = save_ir(graph, folder / "model.onnx", config)
         header = load_proto(file)
         check(header, file)
-        kept = {key: value for key, value in model.attributes.items() if key not in ("components", "split_assignments")}
-        attributes = {**kept, "file": file.name, "io": describe_io(header)}
+        attributes = {key: value for key, value in model.attributes.items() if key not in _OF_THE_WHOLE}
+        attributes |= {"file": file.name, "io": describe_io(header)}
+        if adapters := select_adapters([model], (value.name for value in header.graph.input), folder):
+            attributes["adapters"] = adapters
         entries.append(
             {"name": f"split_{position}", "kind": "onnx_model", "path": folder.name, "attributes": attributes}
         )
@@ -50,7 +56,8 @@ def split(model: OnnxModel, config: Any, context: Context) -> CompositeModel:
     copy_side_files(model, context.output)
     context.note(f"{len(part_of)} nodes in {len(numbers)} parts: {', '.join(str(part_of.count(n)) for n in numbers)}")
     verified = verify_chains(model, [path], written, config, context)
-    shared = {"task": model.attributes.get("task"), "verified": verified}
+    outputs = [value["name"] for value in describe_io(load_proto(path))["outputs"]]
+    shared = {"task": model.attributes.get("task"), "verified": verified, "outputs": outputs}
     return CompositeModel(
         context.output, {"components": entries, **{key: value for key, value in shared.items() if value is not None}}
     )

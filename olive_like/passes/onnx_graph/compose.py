@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import Field
+
 from olive_like.artifacts import CompositeModel, OnnxModel
 from olive_like.passes.base import Context, Pass
 from olive_like.passes.onnx_base import OnnxPassConfig
@@ -18,9 +20,14 @@ class ComposeOnnxModels(Pass):
     tools = ("onnx", "onnx-ir")
     seeded = False
     traits = ()
+    version = 2
 
     class Config(OnnxPassConfig):
-        pass
+        keep_outputs: list[str] = Field(
+            [],
+            description="Outputs that the whole gives although a later model reads them; of a model that SplitModel "
+            "has cut, its own are kept unasked.",
+        )
 
     def run(self, model: list[Any], config: Config, context: Context) -> OnnxModel:
         from olive_like.passes.onnx_graph._compose import compose

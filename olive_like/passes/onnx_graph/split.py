@@ -17,6 +17,7 @@ class SplitModel(Pass):
     tools = ("onnx", "onnx-ir")
     seeded = False
     traits = ()
+    version = 2
 
     class Config(OnnxPassConfig):
         split_assignments: dict[str, int] | str | None = Field(
