@@ -64,7 +64,8 @@ class NodeState:
     made_bytes: int = 0
     metrics: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)  # the pass's own, which its stored result repeats
+    troubles: list[str] = field(default_factory=list)  # warnings of the engine's, about this run alone
     error: Cause | None = None
     again: bool = False  # its stored result turned out to be damaged
 
@@ -184,6 +185,7 @@ class Execution:
         state.record = record
         state.metrics = dict(record.metrics)
         state.notes = list(record.extra.get("notes", ()))
+        state.warnings = list(record.extra.get("warnings", ()))
         self._settle(state, Outcome.HIT)
         self.store.used(state.key, self.plan.planner.workflow, state.name, self.log.run)
         self.log.emit("hit", state.name, key=state.key, digest=record.digest)

@@ -202,6 +202,6 @@ def summary(execution: Execution, name: str) -> dict[str, Any]:
         "bytes": state.size,
         "metrics": state.metrics,
         "notes": state.notes,
-        "warnings": state.warnings,
+        "warnings": [*state.troubles, *state.warnings],
         "error": state.error.to_json() if state.error else None,
     }

@@ -47,7 +47,8 @@ class Step:
     def job(self, launch: Launch, devices: Sequence[str], keep: int = 0) -> Job:
         """What the worker is told. Each attempt gets a staging folder of its own."""
         self.discard()
-        self.state.notes, self.state.metrics = [], {}  # an earlier attempt's, or of a result that was damaged
+        # An earlier attempt's, or of a result that was damaged.
+        self.state.notes, self.state.warnings, self.state.metrics = [], [], {}
         node, store = self.state.plan.node, self.execution.store
         inputs = [self.execution.known(name) for name in node.inputs]
         data = {slot: self.execution.known(name) for slot, name in node.data.items()}
@@ -93,7 +94,7 @@ class Step:
             case "note":
                 state.notes.append(values["text"])
             case "warning":
-                state.warnings.append(values["text"])
+                (state.troubles if values.get("by") == "engine" else state.warnings).append(values["text"])
         self.execution.log.emit(kind, state.name, **values)
         self._watched(kind, values)
 
@@ -106,7 +107,7 @@ class Step:
             raise Stop(why)
 
     def warn(self, text: str) -> None:
-        self.on_event("warning", {"text": text})
+        self.on_event("warning", {"text": text, "by": "engine"})
 
     def publish(self, answer: Success) -> Failure | None:
         """Put what the worker sealed into the store; a failure if that cannot be."""
@@ -185,7 +186,12 @@ class Step:
             seconds=state.seconds,
             peak_rss=state.peak_rss,
             metrics=state.metrics,
-            extra={"notes": state.notes, "system": state.plan.node.system, "resources": dict(answer.resources)},
+            extra={
+                "notes": state.notes,
+                "warnings": state.warnings,
+                "system": state.plan.node.system,
+                "resources": dict(answer.resources),
+            },
         )
 
     def _check_files(self) -> None:

@@ -109,7 +109,7 @@ class WorkerHandle:
             if self._log is not None:  # of a worker that was ended it is closed
                 self._log.finish()
                 if self._log.trouble:
-                    on_event("warning", {"text": self._log.trouble})
+                    on_event("warning", {"text": self._log.trouble, "by": "engine"})
                     self._log.trouble = ""
 
     def tell_made(self, output: Path, digest: str) -> None:

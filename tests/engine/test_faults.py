@@ -61,6 +61,7 @@ def test_a_lost_worker_is_tried_again_as_often_as_asked(bench: Bench) -> None:
     result = bench.run(passes, retries=2)
     assert result.passes["die"].status == "ran"
     assert len(result.passes["die"].warnings) == 2
+    assert not bench.run(passes).passes["die"].warnings  # of a run, and not of what it made
 
 
 def test_what_fails_by_itself_is_not_tried_again(bench: Bench) -> None:
@@ -290,6 +291,7 @@ def test_what_a_damaged_result_had_said_is_not_said_twice(bench: Bench) -> None:
     again = bench.run({**passes, "b": {"type": "Null", "bytes": 3}}, in_process=True)
     assert again.passes["a"].status == "ran"
     assert again.passes["a"].notes == first.passes["a"].notes == ["hello"]
+    assert again.passes["a"].warnings == first.passes["a"].warnings == ["hello"]
 
 
 @pytest.mark.parametrize("in_process", [False, True])

@@ -166,7 +166,7 @@ def test_what_a_pass_says_is_in_the_result_and_in_later_hits(bench: Bench, plugi
     again = bench.run(passes).passes["talk"]
     assert again.status == "hit"
     assert again.metrics == {"words": 3}
-    assert list(again.notes) == ["hello"]
+    assert list(again.notes) == list(again.warnings) == ["hello"]
 
 
 def test_a_measuring_pass_runs_alone(bench: Bench, plugin: Path) -> None:
