@@ -8,6 +8,7 @@ from olive_like.errors import PassError
 from olive_like.metrics.config import Evaluator
 from olive_like.metrics.providers import joined, providers_wanted
 from olive_like.passes.measure.evaluate import Evaluate
+from olive_like.passes.onnx_graph.session_tuning import OrtSessionParamsTuning
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
@@ -41,6 +42,16 @@ def test_what_is_no_provider_is_found_before_anything_runs(settings: dict[str, A
     assert why in "".join(Evaluate.problems(config, ()))
     with pytest.raises(PassError, match=why):
         providers_wanted(settings)
+
+
+def test_a_tuning_wants_options_for_each_provider_or_for_all() -> None:
+    def problems(**settings: Any) -> list[str]:
+        return OrtSessionParamsTuning.problems(OrtSessionParamsTuning.Config(**settings), ())
+
+    assert "2 entries for 1" in problems(providers_list=[CPU], provider_options_list=[{}, {}])[0]
+    assert "2 entries for 1" in problems(provider_options_list=[{}, {}])[0]
+    assert problems(providers_list=[CUDA, CPU], provider_options_list=[{}, {}]) == []
+    assert problems(providers_list=[CUDA, CPU], provider_options_list={"a": 1}) == []
 
 
 def test_tuned_options_go_with_tuned_providers() -> None:

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from olive_like.artifacts import Adapter, Artifact, HfModel, OnnxModel
-from olive_like.marks import FilesAmongMark, Options
 from olive_like.passes.base import Context, Pass, PassConfig
 from olive_like.passes.convert.memory import export_memory
+from olive_like.passes.fields import FilesAmongMark, Options
 
 
 class ModelBuilder(Pass):

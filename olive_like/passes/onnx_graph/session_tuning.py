@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from olive_like.artifacts import OnnxModel
+from olive_like.artifacts import Artifact, OnnxModel
 from olive_like.passes.base import Context
 from olive_like.passes.fields import DataRef, NotInKey
 from olive_like.passes.onnx_base import OnnxPassConfig
@@ -50,6 +51,14 @@ class OrtSessionParamsTuning(OnnxPass):
         batch_size: int = Field(1, ge=1, description="Batch of generated inputs.")
         sequence_length: int = Field(128, ge=1, description="Sequence length of generated inputs.")
         seconds_per_trial: float = Field(0.5, gt=0, description="How long each combination is measured.")
+
+    @classmethod
+    def problems(cls, config: Any, kinds: Sequence[type[Artifact]]) -> list[str]:
+        names, options = config.providers_list, config.provider_options_list
+        count = len(names) if isinstance(names, list) and names else 1
+        if not isinstance(options, list) or len(options) in (0, count):
+            return []
+        return [f"`provider_options_list` has {len(options)} entries for {count} of `providers_list`: one for each"]
 
     def transform(self, model: OnnxModel, config: Config, context: Context) -> OnnxModel:
         from olive_like.passes.onnx_graph._session_tuning import tune
