@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx_ir as ir
@@ -19,9 +19,10 @@ from olive_like.passes.onnx_graph.surgeons._gemm import gemm_to_matmul_add
 from olive_like.passes.onnx_quantize import _rounding
 from olive_like.passes.onnx_quantize._finish import complete
 from olive_like.passes.onnx_quantize._report import WeightError, from_products
-from olive_like.passes.onnx_quantize._rounding import Blocks, Grid, pack_last, round_columns, round_rows
+from olive_like.passes.onnx_quantize._rounding import Blocks, Grid, empty, pack_last, round_columns, round_rows
 from olive_like.passes.onnx_quantize._select import (
     all_nodes,
+    finite,
     follow_renames,
     matching,
     name_nodes,
@@ -38,8 +39,11 @@ _MEASURE_ALL = 1 << 20
 Products = tuple[float, float, float, float]
 """|a|, |b|, a·b and |a-b| of weights before and after."""
 
-Rounder = Callable[[np.ndarray, bool, "Spec"], Blocks]
-"""Rounds a matrix: [K, N] if the flag says so, otherwise [N, K]."""
+
+class Rounder(Protocol):
+    """Rounds a matrix: [K, N] if the flag says so, otherwise [N, K]. What is no number leaves a scale that is none."""
+
+    def __call__(self, weights: np.ndarray, columns: bool, spec: Spec, into: Blocks | None = None) -> Blocks: ...
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,8 @@ class Request:
 def rounder(grid: Grid) -> Rounder:
     """Rounds a matrix block by block, on the grids that a function gives its blocks."""
 
-    def rounded(weights: np.ndarray, columns: bool, spec: Spec) -> Blocks:
-        return (round_columns if columns else round_rows)(weights, spec.bits, spec.block, spec.symmetric, grid)
+    def rounded(weights: np.ndarray, columns: bool, spec: Spec, into: Blocks | None = None) -> Blocks:
+        return (round_columns if columns else round_rows)(weights, spec.bits, spec.block, spec.symmetric, grid, into)
 
     return rounded
 
@@ -284,21 +288,17 @@ class _Worker:
 def round_matrix(matrix: Matrix, columns: bool, spec: Spec, rounder: Rounder, threads: int) -> tuple[Blocks, Products]:
     """Round a matrix piece by piece; with norms and products of a sample of it, from which its error follows."""
     inner, outer = (matrix.rows, matrix.columns) if columns else (matrix.columns, matrix.rows)
-    blocks = -(-inner // spec.block)
-    whole = Blocks(
-        np.empty((outer, blocks, spec.block * spec.bits // 8), np.uint8),
-        np.empty((outer, blocks), np.float32),
-        None if spec.symmetric else np.empty((outer, blocks), np.uint8),
-    )
+    whole = empty(outer, -(-inner // spec.block), spec.block, spec.bits, spec.symmetric)
 
     def work(span: tuple[int, int]) -> np.ndarray:
         start, stop = span
-        weights = matrix.read(start, stop)
-        part = rounder(weights, columns, spec)
-        where = np.s_[:, start // spec.block : -(-stop // spec.block)] if columns else np.s_[start:stop]
-        whole.packed[where], whole.scales[where] = part.packed, part.scales
-        if whole.zeros is not None and part.zeros is not None:
-            whole.zeros[where] = part.zeros
+        weights = matrix.read_unchecked(start, stop)
+        where = np.s_[:, start // spec.block : -(-stop // spec.block)] if columns else np.s_[start:stop, :]
+        part = whole.part(where)
+        with np.errstate(all="ignore"):
+            rounder(weights, columns, spec, part)
+        if not np.isfinite(part.scales).all():
+            finite(matrix.value, weights)
         return _products(weights, columns, part, spec.bits, matrix.size)
 
     spans = list(matrix.pieces(spec.block if columns else 1))

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from olive_like.passes._grids import Found, Grids
 
-_TILE = 1 << 17  # weights worked on at a time
+_TILE = 1 << 19  # weights whose grids are found at a time
+_CHUNK = 1 << 18  # weights rounded at a time: with what is made of them, what a core's cache holds
 
-Grid = Callable[[np.ndarray, int, int, bool], tuple[np.ndarray, np.ndarray, np.ndarray | None]]
-"""From blocks that run along an axis, bits, and whether there are no zero points: integers, scales, zero points."""
+Steps = Callable[[np.ndarray], np.ndarray]
+"""From rows of a tile to what, cut to integers, is stored for them."""
+
+Grid = Callable[[np.ndarray, int, bool], tuple[Steps, np.ndarray, np.ndarray | None]]
+"""From blocks that are columns, bits, and whether there are no zero points: how to round, scales, zero points."""
 
 
 @dataclass
@@ -23,6 +28,10 @@ class Blocks:
     scales: np.ndarray  # float32 [N, blocks]
     zeros: np.ndarray | None  # uint8 [N, blocks], not packed; None: the middle of the range
 
+    def part(self, where: tuple[slice, slice]) -> Blocks:
+        """Some blocks of some outputs, in the same memory."""
+        return Blocks(self.packed[where], self.scales[where], None if self.zeros is None else self.zeros[where])
+
     def restored(self, bits: int, columns: slice | np.ndarray = slice(None)) -> np.ndarray:
         """The weights of some outputs as the runtime sees them, [n, blocks * block]."""
         q = unpack(self.packed[columns], bits).astype(np.float32)
@@ -30,10 +39,10 @@ class Blocks:
         return ((q - zeros) * self.scales[columns][..., None]).reshape(q.shape[0], -1)
 
 
-def nearest(w: np.ndarray, axis: int, bits: int, symmetric: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Integers, scales and zero points of blocks that run along an axis."""
+def nearest(w: np.ndarray, bits: int, symmetric: bool) -> tuple[Steps, np.ndarray, np.ndarray | None]:
+    """Each weight to the nearest point of a grid over its block's whole range."""
     top = (1 << bits) - 1
-    high, low = w.max(axis=axis), w.min(axis=axis)
+    high, low = w.max(axis=0), w.min(axis=0)
     if symmetric:
         # The value farthest from zero becomes the lowest integer, which has no positive counterpart.
         scales = np.where(high > -low, high, low) / np.float32(-(1 << (bits - 1)))
@@ -43,32 +52,42 @@ def nearest(w: np.ndarray, axis: int, bits: int, symmetric: bool) -> tuple[np.nd
         scales = (high - low) / np.float32(top)
         zeros = np.rint(np.divide(-low, scales, out=np.zeros_like(low), where=scales != 0))
     inverse = np.divide(1, scales, out=np.zeros_like(scales), where=scales != 0)
-    q = w * np.expand_dims(inverse, axis)
-    q += np.expand_dims(zeros + np.float32(0.5), axis) if not symmetric else zeros + np.float32(0.5)
-    np.minimum(q, np.float32(top + 0.5), out=q)  # nothing is below 0; the cast cuts what is behind the point
-    return q.astype(np.uint8), scales, None if symmetric else np.asarray(zeros).astype(np.uint8)
+    half_up = zeros + np.float32(0.5)
+
+    def steps(rows: np.ndarray) -> np.ndarray:
+        q = rows * inverse
+        q += half_up
+        # Nothing is below 0, but a minimum alone takes three times as long.
+        return np.clip(q, 0, np.float32(top + 0.5), out=q)
+
+    return steps, scales, None if symmetric else np.asarray(zeros).astype(np.uint8)
 
 
 def on_grids(search: Callable[[np.ndarray, Grids], Found]) -> Grid:
     """Rounding to grids that a function finds for blocks that are columns."""
 
-    def rounded(w: np.ndarray, axis: int, bits: int, symmetric: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def rounded(w: np.ndarray, bits: int, symmetric: bool) -> tuple[Steps, np.ndarray, np.ndarray]:
         grids = Grids(bits, symmetric=symmetric)
-        scales, zeros = search(w if axis == 0 else w.T, grids)
-        q = w / np.expand_dims(scales, axis)
-        q = np.rint(q, out=q)
-        q += np.expand_dims(zeros, axis)
-        np.clip(q, 0, grids.top, out=q)
-        return q.astype(np.uint8), scales, zeros.astype(np.uint8)
+        scales, zeros = search(w, grids)
+
+        def steps(rows: np.ndarray) -> np.ndarray:
+            q = rows / scales
+            q = np.rint(q, out=q)
+            q += zeros
+            return np.clip(q, 0, grids.top, out=q)
+
+        return steps, scales, zeros.astype(np.uint8)
 
     return rounded
 
 
-def round_columns(weights: np.ndarray, bits: int, block: int, symmetric: bool, grid: Grid = nearest) -> Blocks:
+def round_columns(
+    weights: np.ndarray, bits: int, block: int, symmetric: bool, grid: Grid = nearest, into: Blocks | None = None
+) -> Blocks:
     """Round a matrix [K, N] in blocks along K; a last block that is not full is filled up with zeros."""
     rows, columns = weights.shape
     blocks = -(-rows // block)
-    result = _empty(columns, blocks, block, bits, symmetric)
+    result = into or empty(columns, blocks, block, bits, symmetric)
     width = max(1, _TILE // block)
     together = max(1, width // columns)  # blocks of a matrix that is not wide
     for index in range(0, blocks, together):
@@ -78,39 +97,44 @@ def round_columns(weights: np.ndarray, bits: int, block: int, symmetric: bool, g
         count = len(piece) // block
         if count > 1:
             piece = piece.reshape(count, block, columns).swapaxes(0, 1).reshape(block, -1)
-        where = np.s_[index : index + count]
         for start in range(0, columns, width):
-            tile = np.s_[start : start + width]
-            q, scales, zeros = grid(piece if count > 1 else piece[:, tile], 0, bits, symmetric)
-            result.scales[tile, where] = scales.reshape(count, -1).T
-            if zeros is not None and result.zeros is not None:
-                result.zeros[tile, where] = zeros.reshape(count, -1).T
-            words = _words(_pack(q, bits, 0))
-            result.packed.view(words.dtype)[tile, where] = words.reshape(len(words), count, -1).T
+            tile = result.part(np.s_[start : start + width, index : index + count])
+            _round(piece if count > 1 else piece[:, start : start + width], bits, symmetric, grid, tile, "F")
     return result
 
 
-def round_rows(weights: np.ndarray, bits: int, block: int, symmetric: bool, grid: Grid = nearest) -> Blocks:
+def round_rows(
+    weights: np.ndarray, bits: int, block: int, symmetric: bool, grid: Grid = nearest, into: Blocks | None = None
+) -> Blocks:
     """Round a matrix [N, K] in blocks along K."""
     rows, columns = weights.shape
     blocks = -(-columns // block)
-    result = _empty(rows, blocks, block, bits, symmetric)
-    height = max(1, _TILE // (blocks * block))
+    result = into or empty(rows, blocks, block, bits, symmetric)
+    height = max(1, _CHUNK // (blocks * block))
     for start in range(0, rows, height):
-        tile = np.s_[start : start + height]
-        piece = weights[tile]
+        piece = weights[start : start + height]
         if columns % block:
             piece = np.pad(piece, ((0, 0), (0, blocks * block - columns)))
-        piece = piece.reshape(len(piece) * blocks, block)
-        q, scales, zeros = grid(piece, 1, bits, symmetric)
-        result.scales[tile] = scales.reshape(-1, blocks)
-        if zeros is not None and result.zeros is not None:
-            result.zeros[tile] = zeros.reshape(-1, blocks)
-        result.packed[tile] = _pack(q, bits, 1).reshape(-1, blocks, block * bits // 8)
+        # Turned over: numpy is quicker along long rows than along short blocks.
+        piece = np.ascontiguousarray(piece.reshape(-1, block).T)
+        _round(piece, bits, symmetric, grid, result.part(np.s_[start : start + height, :]), "C")
     return result
 
 
-def _empty(outputs: int, blocks: int, block: int, bits: int, symmetric: bool) -> Blocks:
+def _round(w: np.ndarray, bits: int, symmetric: bool, grid: Grid, into: Blocks, order: Literal["C", "F"]) -> None:
+    """Round blocks that are columns: those of one output after another (C), or the outputs' first ones first (F)."""
+    steps, scales, zeros = grid(w, bits, symmetric)
+    shape = into.scales.shape
+    into.scales[...] = scales.reshape(shape, order=order)
+    if zeros is not None and into.zeros is not None:
+        into.zeros[...] = zeros.reshape(shape, order=order)
+    packed = into.packed.view(f"u{min(8, into.packed.shape[2])}")
+    words = _words(w, steps, bits, 8 * packed.itemsize // bits)
+    for index, word in enumerate(words):
+        packed[..., index] = word.reshape(shape, order=order)
+
+
+def empty(outputs: int, blocks: int, block: int, bits: int, symmetric: bool) -> Blocks:
     return Blocks(
         np.empty((outputs, blocks, block * bits // 8), np.uint8),
         np.empty((outputs, blocks), np.float32),
@@ -118,30 +142,35 @@ def _empty(outputs: int, blocks: int, block: int, bits: int, symmetric: bool) ->
     )
 
 
-def _pack(q: np.ndarray, bits: int, axis: int) -> np.ndarray:
-    """Neighbours along an axis into one byte, the first in the lowest bits."""
+def _words(w: np.ndarray, steps: Steps, bits: int, length: int) -> np.ndarray:
+    """Rounded rows, so many of them packed into one row of words, the first in the lowest bits."""
+    groups = w.reshape(-1, length, w.shape[1])
+    parts = np.empty((length, len(groups), w.shape[1]), np.uint8)  # the first of all words lie together
+    several = max(1, _CHUNK // groups[0].size)
+    for start in range(0, len(groups), several):
+        some = np.s_[start : start + several]
+        np.copyto(parts[:, some].swapaxes(0, 1), steps(groups[some]), casting="unsafe")
+    while len(parts) > 1:
+        low, high = parts[0::2], parts[1::2]
+        if bits >= 8:
+            low, high = low.astype(f"u{bits // 4}"), high.astype(f"u{bits // 4}")
+        parts = high << high.dtype.type(bits)
+        parts |= low
+        bits *= 2
+    return parts[0]
+
+
+def _pack(q: np.ndarray, bits: int) -> np.ndarray:
+    """Neighbours along the last axis into one byte, the first in the lowest bits."""
     if bits == 8:
         return q
-    if bits == 4 and axis == q.ndim - 1 and q.flags.c_contiguous:
+    if bits == 4 and q.flags.c_contiguous:
         pairs = q.view("<u2")  # a byte with its neighbour above it: one shift instead of two strided reads
         return (pairs | pairs >> np.uint16(4)).astype(np.uint8)
     step = 8 // bits
-    parts = [q[(slice(None),) * axis + (slice(offset, None, step),)] for offset in range(step)]
-    packed = parts[0].copy()
-    for offset, part in enumerate(parts[1:], 1):
-        packed |= part << np.uint8(offset * bits)
-    return packed
-
-
-def _words(packed: np.ndarray) -> np.ndarray:
-    """Up to eight rows of bytes as one row of words, the first in the lowest bits: turned eight times as fast."""
-    for bits, wider in ((8, np.uint16), (16, np.uint32), (32, np.uint64)):
-        if len(packed) % 2:
-            break
-        low, high = packed[0::2].astype(wider), packed[1::2].astype(wider)
-        high <<= wider(bits)
-        low |= high
-        packed = low
+    packed = q[..., ::step].copy()
+    for offset in range(1, step):
+        packed |= q[..., offset::step] << np.uint8(offset * bits)
     return packed
 
 
@@ -150,7 +179,7 @@ def pack_last(q: np.ndarray, bits: int) -> np.ndarray:
     step = 8 // bits
     if q.shape[-1] % step:
         q = np.concatenate([q, np.zeros((*q.shape[:-1], step - q.shape[-1] % step), q.dtype)], axis=-1)
-    return _pack(q, bits, q.ndim - 1)
+    return _pack(q, bits)
 
 
 def unpack(packed: np.ndarray, bits: int) -> np.ndarray:

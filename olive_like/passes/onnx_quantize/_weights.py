@@ -35,6 +35,15 @@ class Matrix:
         return self.rows * self.columns
 
     def read(self, start: int, stop: int) -> np.ndarray:
+        """Rows as float32, all of them numbers."""
+        piece = self.read_unchecked(start, stop)
+        with np.errstate(over="ignore", invalid="ignore"):
+            suspicious = not np.isfinite(piece.sum())
+        if suspicious:  # the sum is quick; which weight it was is looked for only if it matters
+            finite(self.value, piece)
+        return piece
+
+    def read_unchecked(self, start: int, stop: int) -> np.ndarray:
         """Rows as float32. Read from the file and not mapped: mapped pages would count as memory in use."""
         width, item = self.columns, self.dtype.itemsize
         if self._array is not None:
@@ -44,12 +53,7 @@ class Matrix:
             count = (min(stop, self.rows) - start) * width
             piece = np.fromfile(self.tensor.path, self.dtype.numpy(), count, offset=offset)  # type: ignore[union-attr]
             piece = piece.reshape(-1, width)
-        piece = piece if piece.dtype == np.float32 else piece.astype(np.float32)
-        with np.errstate(over="ignore", invalid="ignore"):
-            suspicious = not np.isfinite(piece.sum())
-        if suspicious:  # the sum is quick; which weight it was is looked for only if it matters
-            finite(self.value, piece)
-        return piece
+        return piece if piece.dtype == np.float32 else piece.astype(np.float32)
 
     def pieces(self, multiple: int = 1) -> Iterator[tuple[int, int]]:
         """Ranges of rows of a few megabytes, whose lengths are multiples of a number."""
