@@ -22,8 +22,8 @@ def test_pieces_and_threads_change_nothing(name, make, tmp_path, monkeypatch):
     model = make(tmp_path / "model")
     settings = {"group_size": 48, "bits": 3, "embeds": True, "lm_head": True}  # 48 divides no layer
     whole, _ = run(name, model, tmp_path / "whole", **settings)
-    for setting, weights in (("_TILE", 300), ("_BAND", 1000), ("_AHEAD", 5000)):
-        monkeypatch.setattr(_tiles, setting, weights)
+    for setting, count in (("_BAND", 300), ("_AHEAD", 5000)):
+        monkeypatch.setattr(_tiles, setting, count)
     layers = _tiles.round_layers
     monkeypatch.setattr(
         "olive_like.passes.quantize._weightonly.round_layers",

@@ -16,21 +16,23 @@ def pack_rows(codes: torch.Tensor, bits: int) -> torch.Tensor:
     per = 32 if bits == 3 else 32 // bits
     if k % per:
         codes = torch.nn.functional.pad(codes, (0, per - k % per))
-    if bits == 8:
-        stream = codes
-    elif bits == 4:
-        pairs = codes.reshape(-1).view(torch.int16).view(n, -1)  # two at a time: one shift, no strided reads
-        stream = (pairs >> 4).bitwise_or_(pairs).to(torch.uint8)
-    elif bits == 2:
-        fours = codes.reshape(-1).view(torch.int32).view(n, -1)
-        fours = (fours >> 6).bitwise_or_(fours)
-        stream = (fours >> 12).bitwise_or_(fours).to(torch.uint8)
-    else:
-        eights = codes.reshape(-1).view(torch.int64).view(n, -1)
+    stream = codes.reshape(-1)
+    if bits == 2:
+        stream = _paired(stream, 2)
+    if bits in (2, 4):
+        stream = _paired(stream, 4)
+    if bits == 3:
+        eights = stream.view(torch.int64)
         for shift, mask in ((5, 0x003F003F003F003F), (10, 0x00000FFF00000FFF), (20, 0xFFFFFF)):
             eights = (eights >> shift).bitwise_or_(eights).bitwise_and_(mask)
-        stream = eights.view(torch.uint8).view(n, -1, 8)[..., :3].reshape(n, -1)
-    return stream.reshape(-1).view(torch.int32).view(n, -1)[:, : word_rows(k, bits)]
+        stream = eights.view(torch.uint8).view(-1, 8)[:, :3].reshape(-1)
+    return stream.view(torch.int32).view(n, -1)[:, : word_rows(k, bits)]
+
+
+def _paired(stream: torch.Tensor, bits: int) -> torch.Tensor:
+    """Bytes of so few bits, every two of them in one: a shift of both, which needs no strided reads."""
+    pairs = stream.view(torch.int16)
+    return (pairs >> (8 - bits)).bitwise_or_(pairs).to(torch.uint8)
 
 
 def unpack_rows(words: torch.Tensor, bits: int, count: int) -> torch.Tensor:

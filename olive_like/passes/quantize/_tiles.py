@@ -1,4 +1,4 @@
-"""Layers rounded in tiles that fit a core's cache, on several cores, a little ahead of who writes them."""
+"""Layers rounded in bands of rows, on several cores, a little ahead of who writes them."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from olive_like.passes.quantize._pack import pack_rows, pack_zeros
 from olive_like.passes.quantize._skeleton import Target, finite
 
 Fit = Callable[[torch.Tensor, Spec], tuple[torch.Tensor, torch.Tensor]]
-_TILE = 1 << 18  # weights at a time: with what is made of them, little more than a core's cache holds
-_BAND = 1 << 20  # weights that a thread reads at a time
+_APART = 64  # codes between rows, so that words that stand below one another do not compete for a place in the cache
+_BAND = 1 << 20  # weights that a thread rounds at a time: with fewer, it waits for Python's lock more than it works
 _MEASURED = 1 << 18  # weights of a layer whose error is measured, or all
 _AHEAD = 1 << 26  # weights that may be under way at once, at half a byte each or so
 
@@ -36,7 +36,7 @@ _AHEAD = 1 << 26  # weights that may be under way at once, at half a byte each o
 class Tile:
     """Some rows of a layer, rounded; what stands in it is gone when its thread rounds the next."""
 
-    codes: torch.Tensor  # uint8 [rows, in]
+    codes: torch.Tensor  # uint8 [rows, in]; zeros may follow in each row
     scales: torch.Tensor  # float16 [rows, groups]
     zeros: torch.Tensor  # uint8 [rows, groups]
     error: LayerError
@@ -69,21 +69,23 @@ def nearest(rows: torch.Tensor, spec: Spec, name: str, measured: slice) -> Tile:
     width = groups * spec.group_size
     weight = _room.take("weight", count, width)
     weight[:, :inputs] = rows
-    weight[:, inputs:] = 0
+    if width > inputs:
+        weight[:, inputs:] = 0
     blocks = weight.view(count, groups, -1)
     low, high = blocks.amin(-1), blocks.amax(-1)  # each vectorised, which both at once are not
-    if not torch.isfinite(low + high).all():  # what is no number is also the least and the greatest
+    if not np.isfinite((low + high).numpy()).all():  # what is no number is also the least and the greatest
         finite(rows.float(), name)
     scale, zero = from_range(low.clamp_(max=0), high.clamp_(min=0), spec)
     wide_scale, wide_zero = scale.unsqueeze(-1), zero.unsqueeze(-1)
-    rounded = torch.div(blocks, wide_scale, out=_room.take("rounded", *blocks.shape))
-    rounded.round_().add_(wide_zero).clamp_(0, spec.top)
-    codes = _room.take("codes", count, width, dtype=torch.uint8)
+    before = blocks[measured].clone()
+    # in place: less to hold in the cache
+    rounded = blocks.div_(wide_scale).round_().add_(wide_zero).clamp_(0, spec.top)
+    codes = _room.take("codes", count, inputs + -inputs % 32 + _APART, dtype=torch.uint8)
     # numpy's conversion is vectorised, torch's to this type is not
-    np.copyto(codes.numpy(), rounded.view(count, width).numpy(), casting="unsafe")
-    error = LayerError()
-    error.add(blocks[measured], (rounded[measured] - wide_zero[measured]).mul_(wide_scale[measured]))
-    return Tile(codes[:, :inputs], scale.half(), zero.to(torch.uint8), error)
+    np.copyto(codes[:, :inputs].numpy(), weight[:, :inputs].numpy(), casting="unsafe")
+    codes[:, inputs:] = 0
+    after = (rounded[measured] - wide_zero[measured]).mul_(wide_scale[measured])
+    return Tile(codes, scale.half(), zero.to(torch.uint8), _error(before, after, rows, measured))
 
 
 def fitted(fit: Fit) -> RoundTile:
@@ -93,11 +95,21 @@ def fitted(fit: Fit) -> RoundTile:
         weight = finite(rows.float(), name)
         scale, zero = fit(grouped(weight, spec.group_size), spec)
         part = round_to(weight, scale, zero, spec)
-        error = LayerError()
-        error.add(weight[measured], part.dense()[measured])
+        error = _error(weight[measured].contiguous(), part.dense()[measured], rows, measured)
         return Tile(part.codes, part.scales, part.zeros, error)
 
     return rounded
+
+
+def _error(before: torch.Tensor, after: torch.Tensor, rows: torch.Tensor, measured: slice) -> LayerError:
+    """How far the measured rows moved, in several sums: long ones of this type lose digits."""
+    count, inputs = rows.shape
+    together = max(1, _MEASURED // inputs)
+    ends = [len(range(end)[measured]) for end in range(together, count, together)]
+    error = LayerError()
+    for weight, gap in zip(before.tensor_split(ends), (before - after).tensor_split(ends), strict=True):
+        error.add_gap(weight, gap)
+    return error
 
 
 class _Layer:
@@ -128,7 +140,7 @@ class _Layer:
 
     @torch.inference_mode()
     def _band(self, start: int, stop: int) -> LayerError:
-        error, step = LayerError(), self._rows(_TILE)
+        error, step = LayerError(), self._rows(_BAND)
         stride = max(1, self.weights // _MEASURED)
         name, spec = f"{self.target.tensor}.weight", self.target.spec
         read = self.checkpoint.read
@@ -138,7 +150,7 @@ class _Layer:
             tile = self.round_tile(
                 rows[at - start : end - start], spec, self.target.module, slice(-at % stride, None, stride)
             )
-            self.qweight[:, at:end] = pack_rows(tile.codes, spec.bits).T
+            self.qweight[:, at:end] = pack_rows(tile.codes, spec.bits)[:, : len(self.qweight)].T
             self.scales[:, at:end] = tile.scales.T
             self.zeros[at:end] = tile.zeros
             error.join(tile.error)
