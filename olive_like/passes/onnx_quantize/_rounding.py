@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -128,7 +129,7 @@ def _round(w: np.ndarray, bits: int, symmetric: bool, grid: Grid, into: Blocks, 
     into.scales[...] = scales.reshape(shape, order=order)
     if zeros is not None and into.zeros is not None:
         into.zeros[...] = zeros.reshape(shape, order=order)
-    packed = into.packed.view(f"u{min(8, into.packed.shape[2])}")
+    packed = into.packed.view(f"u{math.gcd(8, into.packed.shape[2])}")
     words = _words(w, steps, bits, 8 * packed.itemsize // bits)
     for index, word in enumerate(words):
         packed[..., index] = word.reshape(shape, order=order)
