@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +44,16 @@ def test_a_typo_in_target_modules(llama: HfModel, sums: Dataset, tmp_path: Path)
     assert "down_proj, embed_tokens, gate_proj, k_proj, lm_head, o_proj, q_proj, up_proj, v_proj" in caught.value.hint
     with pytest.raises(PassError, match="modules_to_save: the model has no layer 'head'"):
         run(adapters.LoRA, llama, tmp_path / "b", sums, modules_to_save=["head"], max_steps=1)
+
+
+def test_qlora_of_a_base_that_is_quantised(llama: HfModel, sums: Dataset, tmp_path: Path) -> None:
+    shutil.copytree(llama.path, base := tmp_path / "base")
+    config = json.loads((base / "config.json").read_text("utf-8"))
+    stored = {"quant_method": "gptq", "bits": 4, "group_size": 32}
+    (base / "config.json").write_text(json.dumps({**config, "quantization_config": stored}), "utf-8")
+    with pytest.raises(PassError, match=r"qlora quantises the base, and .* is quantised already \(gptq\)") as caught:
+        run(adapters.QLoRA, HfModel(base), tmp_path / "a", sums, max_steps=1)
+    assert "take LoRA" in caught.value.hint
 
 
 def test_parts_of_a_model_and_patterns_name_layers(llama: HfModel) -> None:

@@ -27,7 +27,7 @@ from olive_like.passes.finetune._trainer import OliveTrainer
 from olive_like.passes.finetune._user_loss import LoadedLoss
 from olive_like.passes.finetune.misfits import stage
 from olive_like.passes.finetune.settings import TrainingSettings, never_reached
-from olive_like.passes.tasks import normal
+from olive_like.passes.tasks import normal, read_config
 
 _TASK_OF_DATA = {
     "lm": "text-generation",
@@ -190,6 +190,7 @@ class Training:
         options: dict[str, Any] = self._head()
         base_artifact = self.source.base if isinstance(self.source, Adapter) else self.source
         four_bits = self.method in ("qlora", "loftq")
+        self._check_stored(base_artifact, four_bits)
         if four_bits:
             from olive_like.passes.finetune import _qlora
 
@@ -220,6 +221,17 @@ class Training:
 
             _loftq.start(model, base_artifact.path, getattr(self.config, "loftq_iter", 1))
         return model
+
+    def _check_stored(self, base: HfModel, four_bits: bool) -> None:
+        """What becomes of a base that is stored quantised."""
+        stored = (read_config(base.path).get("quantization_config") or {}).get("quant_method")
+        if four_bits and stored not in (None, "bitsandbytes"):  # whose 4 bits are taken as they are
+            raise PassError(
+                f"{self.method} quantises the base, and {base.path} is quantised already ({stored})",
+                "Train on the model that it was made of; or take LoRA, which trains on these weights.",
+            )
+        if stored == "gptq":
+            self.context.note("the base is in GPTQ's format: its weights are widened in memory to train on them")
 
     def _goes_on(self) -> bool:
         """Whether there is an adapter to go on from."""
