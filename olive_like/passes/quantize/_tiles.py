@@ -175,14 +175,17 @@ def round_layers(
 ) -> Iterator[tuple[Target, dict[str, torch.Tensor], LayerError]]:
     """Layer after layer in the GPTQ format, with how far it moved; the next ones are worked on meanwhile."""
     under_way: deque[_Layer] = deque()
+    weights = 0  # of all that are under way
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         try:
             for target in targets:
                 layer = _Layer(checkpoint, target, round_tile)
-                while under_way and sum(other.weights for other in under_way) + layer.weights > _AHEAD:
+                while under_way and weights + layer.weights > _AHEAD:
+                    weights -= under_way[0].weights
                     yield under_way.popleft().finish()
                 layer.start(pool)
                 under_way.append(layer)
+                weights += layer.weights
             while under_way:
                 yield under_way.popleft().finish()
         finally:
