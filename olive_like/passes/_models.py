@@ -216,14 +216,14 @@ def _widened(folder: Path, auto: Any, dtype: torch.dtype | str, options: dict[st
 
     Transformers needs another package and a GPU for these; the numbers are the same.
     """
-    from olive_like.passes.quantize._dequant import _mapped, dense_tensors
+    from olive_like.passes.quantize._dequant import class_for, dense_tensors
 
     config, rest = AutoConfig.from_pretrained(folder, local_files_only=True, return_unused_kwargs=True, **options)
     del config.quantization_config
     if isinstance(dtype, str):
         dtype = config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32
     state = dict(dense_tensors(folder, dtype))
-    load = _mapped(auto, config).from_pretrained
+    load = class_for(auto, config).from_pretrained
     model, info = load(None, config=config, state_dict=state, dtype=dtype, output_loading_info=True, **rest)
     return model, info
 

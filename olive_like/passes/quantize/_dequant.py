@@ -38,7 +38,7 @@ def load_quantized(
         return cls.from_pretrained(folder, dtype=dtype, local_files_only=True, **kwargs)
     del config.quantization_config
     if auto_class is not None:
-        cls = _mapped(auto_class, config)
+        cls = class_for(auto_class, config)
     if isinstance(dtype, str):
         dtype = config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32
     state = dict(dense_tensors(folder, dtype))
@@ -51,7 +51,7 @@ def load_quantized(
     return model.eval()
 
 
-def _mapped(auto_class: Any, config: Any) -> Any:
+def class_for(auto_class: Any, config: Any) -> Any:
     try:
         cls = auto_class._model_mapping[type(config)]
     except KeyError:
