@@ -181,6 +181,7 @@ def olive(kind: str) -> Callable[[Task, list[list[int]]], Save]:
 PEERS = {
     "gptqmodel": Peer("gptqmodel", gptqmodel),
     "auto-round": Peer("auto-round", auto_round(200)),
+    "auto-round-25": Peer("auto-round", auto_round(25)),
     "auto-round-rtn": Peer("auto-round", auto_round(0)),
     "llm-compressor-gptq": Peer("llmcompressor", llm_compressor(compressor_gptq)),
     "llm-compressor-awq": Peer("llmcompressor", llm_compressor(compressor_awq)),
