@@ -27,8 +27,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-METHODS = ("Rtn", "Hqq", "KQuant", "Gptq", "AutoAWQQuantizer")
-CALIBRATED = ("Gptq", "AutoAWQQuantizer", "SparseGPT", "SliceGPT")
+METHODS = ("Rtn", "Hqq", "KQuant", "Gptq", "AutoAWQQuantizer", "LearnedRounding")
+CALIBRATED = ("Gptq", "AutoAWQQuantizer", "LearnedRounding", "SparseGPT", "SliceGPT")
 PRUNERS = {"SparseGPT": {"sparsity": 0.5}, "SliceGPT": {"sparsity": 0.25}}
 PEERS = Path(__file__).with_name("quantize_peers.py")
 _SETTING = ("samples", "length", "windows", "threads", "sym")

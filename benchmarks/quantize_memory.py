@@ -31,7 +31,7 @@ _ROUNDS = 3
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layers", type=int, nargs="+", default=[4, 8, 16])
-    parser.add_argument("--methods", nargs="*", default=["Gptq", "AutoAWQQuantizer"])
+    parser.add_argument("--methods", nargs="*", default=["Gptq", "AutoAWQQuantizer", "LearnedRounding"])
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--width", type=int, default=1024, help="of the models whose layers are counted")
     parser.add_argument("--gib", type=float, default=1.0)

@@ -13,6 +13,7 @@ _ALGORITHMS: dict[str, tuple[str | None, str | None]] = {
     "rtn": ("Rtn", "OnnxBlockWiseRtnQuantization"),
     "gptq": ("Gptq", "OnnxGptq"),
     "awq": ("AutoAWQQuantizer", None),
+    "learned": ("LearnedRounding", None),
     "hqq": ("Hqq", "OnnxHqqQuantization"),
     "kquant": ("KQuant", "OnnxKQuantQuantization"),
     "quarot": ("QuaRot", None),
@@ -86,7 +87,7 @@ def _passes(args: argparse.Namespace, model: dict[str, Any], data: Any) -> dict[
     if args.group_size:
         name = "block_size" if onnx else "q_group_size" if kind == "AutoAWQQuantizer" else "group_size"
         step[name] = args.group_size
-    if data and args.algorithm in ("gptq", "awq", "static"):
+    if data and args.algorithm in ("gptq", "awq", "learned", "static"):
         step["data_config"] = "calibration"
     steps["quantize"] = step
     if onnx and args.use_qdq_encoding and args.algorithm not in ("dynamic", "static"):

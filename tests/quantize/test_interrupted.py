@@ -40,7 +40,10 @@ cls().apply([HfModel(Path(model))], cls.Config(**{group: 32}), context)
 """
 
 
-@pytest.mark.parametrize(("name", "group"), [("Gptq", "group_size"), ("AutoAWQQuantizer", "q_group_size")])
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [("Gptq", "group_size"), ("AutoAWQQuantizer", "q_group_size"), ("LearnedRounding", "group_size")],
+)
 def test_killed_in_the_middle(name, group, tmp_path):
     model = tiny_llama(tmp_path / "model", num_hidden_layers=12)
     text = calibration(tmp_path / "text")

@@ -29,7 +29,7 @@ from tests.tiny_models import (  # noqa: E402
 )  # fmt: skip
 
 DATA_FREE = ["Rtn", "KQuant", "Hqq"]
-CALIBRATED = ["Gptq", "GptqModel", "GptqQuantizer", "AutoAWQQuantizer"]
+CALIBRATED = ["Gptq", "GptqModel", "GptqQuantizer", "AutoAWQQuantizer", "LearnedRounding"]
 
 
 @pytest.fixture(scope="module")

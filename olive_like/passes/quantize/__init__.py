@@ -10,6 +10,7 @@ PASSES: dict[str, str] = {
     "GptqQuantizer": "olive_like.passes.quantize.gptq:GptqQuantizer",
     "Hqq": "olive_like.passes.quantize.rtn:Hqq",
     "KQuant": "olive_like.passes.quantize.rtn:KQuant",
+    "LearnedRounding": "olive_like.passes.quantize.learned:LearnedRounding",
     "QuaRot": "olive_like.passes.quantize.rotate:QuaRot",
     "Rtn": "olive_like.passes.quantize.rtn:Rtn",
     "SelectiveMixedPrecision": "olive_like.passes.quantize.mixed:SelectiveMixedPrecision",
@@ -22,9 +23,11 @@ PASSES: dict[str, str] = {
 ALIASES: dict[str, str] = {
     "Awq": "AutoAWQQuantizer",
     "AwqQuantizer": "AutoAWQQuantizer",
+    "AutoRound": "LearnedRounding",
     "BitsAndBytes": "BnbQuantization",
     "Fp8": "Fp8Quantization",
     "HqqQuantizer": "Hqq",
     "K_Quant": "KQuant",
     "RoundToNearest": "Rtn",
+    "SignRound": "LearnedRounding",
 }

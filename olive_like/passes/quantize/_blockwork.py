@@ -18,6 +18,14 @@ from olive_like.passes.quantize._stream import BlockResult, Blocks
 Done = dict[str, tuple[Quantized, dict[str, float]]]
 
 
+class FirstOf(Blocks):
+    """The same blocks with the activations of the first sequences alone."""
+
+    def __init__(self, blocks: Blocks, sequences: int) -> None:
+        self.__dict__.update(blocks.__dict__)
+        self.hidden = blocks.hidden[:sequences]
+
+
 def moments_of(
     blocks: Blocks, block: nn.Module, index: int, names: list[str]
 ) -> Iterator[tuple[tuple[str, ...], torch.Tensor]]:

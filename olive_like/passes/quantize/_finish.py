@@ -11,6 +11,7 @@ from olive_like.artifacts import HfModel
 from olive_like.passes.base import Context
 from olive_like.passes.quantize._checkpoint import ShardWriter, copy_side_files, write_index
 from olive_like.passes.quantize._grid import Quantized
+from olive_like.passes.quantize._journal import copy_shards
 from olive_like.passes.quantize._output import (
     Report,
     packed,
@@ -20,7 +21,6 @@ from olive_like.passes.quantize._output import (
 )
 from olive_like.passes.quantize._request import Request
 from olive_like.passes.quantize._skeleton import Skeleton
-from olive_like.passes.quantize._stream import copy_shards
 
 Extra = dict[str, tuple[Quantized, dict[str, float]]]
 

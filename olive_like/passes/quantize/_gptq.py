@@ -14,7 +14,7 @@ from torch import nn
 from olive_like.artifacts import HfModel
 from olive_like.errors import PassError
 from olive_like.passes.base import Context
-from olive_like.passes.quantize._blockwork import Done, moments_of, result
+from olive_like.passes.quantize._blockwork import Done, FirstOf, moments_of, result
 from olive_like.passes.quantize._calibrate import calibration_tokens
 from olive_like.passes.quantize._finish import finish
 from olive_like.passes.quantize._gptq_solve import Curvature, solve
@@ -159,7 +159,7 @@ class _Work:
         if not self.options.sequential:
             return [names]
         groups: list[list[str]] = []
-        first = _FirstBatch(blocks)
+        first = FirstOf(blocks, blocks.batch)  # enough to learn their order
         first.watch(block, index, names, lambda group, _: groups.append(list(group)))
         return groups
 
@@ -184,14 +184,6 @@ class _Work:
         return done
 
 
-class _FirstBatch(Blocks):
-    """The same blocks with one batch of activations: enough to learn their order."""
-
-    def __init__(self, blocks: Blocks) -> None:
-        self.__dict__.update(blocks.__dict__)
-        self.hidden = blocks.hidden[: blocks.batch]
-
-
 def rows_of(layer: Quantized, start: int, stop: int) -> Quantized:
     return Quantized(
         layer.codes[start:stop], layer.scales[start:stop], layer.zeros[start:stop], layer.g_idx, layer.spec
@@ -208,13 +200,17 @@ def measure(weight: torch.Tensor, rounded: torch.Tensor, curvature: torch.Tensor
     return {**error.to_json(), "output_error": round((max(moved, 0.0) / whole) ** 0.5, 6) if whole > 0 else 0.0}
 
 
-def weight_of(module: nn.Module) -> torch.Tensor:
-    weight: torch.Tensor = module.weight
+def as_rows(module: nn.Module, weight: torch.Tensor) -> torch.Tensor:
+    """A weight of the module as [out, in], or such a one as the module has it: some hold theirs turned."""
     return weight if isinstance(module, nn.Linear) else weight.T
 
 
+def weight_of(module: nn.Module) -> torch.Tensor:
+    return as_rows(module, module.weight)
+
+
 def set_weight(module: nn.Module, weight: torch.Tensor) -> None:
-    module.weight.copy_(weight if isinstance(module, nn.Linear) else weight.T)
+    module.weight.copy_(as_rows(module, weight))
 
 
 def round_head(blocks: Blocks, skeleton: Skeleton, request: Request, options: Options | None = None) -> Done:

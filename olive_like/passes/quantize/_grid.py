@@ -68,7 +68,7 @@ def grouped(weight: torch.Tensor, group_size: int) -> torch.Tensor:
     return weight.view(rows, -1, group_size)
 
 
-def _stored(scale: torch.Tensor) -> torch.Tensor:
+def stored(scale: torch.Tensor) -> torch.Tensor:
     return scale.clamp_(min=_SMALLEST).half().float()
 
 
@@ -76,12 +76,12 @@ def from_range(low: torch.Tensor, high: torch.Tensor, spec: Spec) -> tuple[torch
     """Scale and zero point of grids that span [low, high], low <= 0 <= high."""
     top = spec.top
     if spec.sym:
-        scale = _stored(torch.maximum(-low, high) * (2 / top))
+        scale = stored(torch.maximum(-low, high) * (2 / top))
         return scale, torch.full_like(scale, (top + 1) // 2)
     # The storage format keeps zero points less one, so 0 is not one of them: where nothing is negative the
     # grid begins one step below zero.
     scale = torch.maximum((high - low) / top, high / (top - 1))
-    scale = _stored(scale)
+    scale = stored(scale)
     return scale, (-low / scale).round_().clamp_(1, top)
 
 

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import gc
-import json
-import os
-import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from blake3 import blake3
 from torch import nn
 
 from olive_like.errors import PassError
 from olive_like.passes._memory import release_memory
 from olive_like.passes.base import Context
-from olive_like.passes.quantize._checkpoint import read_file, save
+from olive_like.passes.quantize._journal import BlockResult, Journal
 from olive_like.passes.quantize._skeleton import Skeleton, finite
-from olive_like.passes.weights import read_header
 
 _TOKENS_AT_ONCE = 2048  # few enough that a layer's outputs stay in a processor's cache
 
@@ -49,24 +44,25 @@ class _Recorder(nn.Module):
         return self.__dict__["_seen"](hidden, (), kwargs)
 
 
-@dataclass
-class Calls:
-    """How the model calls its blocks, by batch size: what comes beside the hidden states."""
-
-    by_batch: dict[int, list[tuple[tuple[Any, ...], dict[str, Any]]]] = field(default_factory=dict)
+# How the model calls one block: what comes beside the hidden states.
+Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 class Blocks:
-    """The blocks of a model, loaded one by one, and the activations between them."""
+    """The blocks of a model, loaded one by one, and the activations between them.
 
-    def __init__(self, skeleton: Skeleton, tokens: torch.Tensor, device: str) -> None:
+    `reference`: also those of the model as it was, which no pass has changed.
+    """
+
+    def __init__(self, skeleton: Skeleton, tokens: torch.Tensor, device: str, reference: bool = False) -> None:
         self.skeleton = skeleton
         self.tokens = tokens
         self.device = device
         self.name, self._list = skeleton.blocks()
         self.batch = max(1, _TOKENS_AT_ONCE // tokens.shape[1])
-        self.calls = Calls()
         self.hidden = torch.empty(0)
+        self.reference = torch.empty(0) if reference else None
+        self._calls: dict[int, list[Call]] = {}  # by the number of sequences
         # A model of bfloat16 is run as such where the processor multiplies it, which is four times as fast;
         # the residual stream between the layers stays float32.
         self.half = skeleton.config.dtype == torch.bfloat16 and _multiplies_bfloat16(device)
@@ -74,23 +70,44 @@ class Blocks:
     def __len__(self) -> int:
         return len(self._list)
 
-    def start(self, hidden: torch.Tensor | None = None) -> None:
-        """Run what stands before the blocks. `hidden`: activations to go on from instead."""
-        collected: list[torch.Tensor] = []
-        wanted: dict[int, list[tuple[tuple[Any, ...], dict[str, Any]]]] = self.calls.by_batch
+    def start(self, activations: dict[str, torch.Tensor] | None = None) -> None:
+        """Run what stands before the blocks. `activations`: those of an earlier run, to go on from instead."""
+        if activations is None:
+            collected: list[torch.Tensor] = []
 
-        def seen(state: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], index: int) -> torch.Tensor:
-            if index == 0:
-                collected.append(state.float())
-            calls = wanted.setdefault(state.shape[0], [])
-            if len(calls) == index:
+            def seen(state: torch.Tensor, _args: Any, _kwargs: Any, index: int) -> torch.Tensor:
+                if index == 0:
+                    collected.append(state.float())
+                return state
+
+            self._through_stubs(seen, self.tokens.split(self.batch))
+            activations = {"hidden": torch.cat(collected)}
+            if self.reference is not None:
+                activations["reference"] = activations["hidden"].clone()
+        self.hidden = activations["hidden"].to(self.device)
+        if self.reference is not None:
+            self.reference = activations["reference"].to(self.device)
+
+    def activations(self) -> dict[str, torch.Tensor]:
+        """What `start` goes on from."""
+        return (
+            {"hidden": self.hidden} if self.reference is None else {"hidden": self.hidden, "reference": self.reference}
+        )
+
+    def _called(self, sequences: int) -> list[Call]:
+        """How the model calls its blocks with so many sequences."""
+        if sequences not in self._calls:
+            calls: list[Call] = []
+
+            def seen(state: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], _index: int) -> torch.Tensor:
                 calls.append((args, kwargs))
-            return state
+                return state
 
-        self._through_stubs(seen)
-        self.hidden = torch.cat(collected) if hidden is None else hidden.to(self.device)
+            self._through_stubs(seen, [self.tokens[:sequences]])
+            self._calls[sequences] = calls
+        return self._calls[sequences]
 
-    def _through_stubs(self, seen: Callable[..., torch.Tensor]) -> list[Any]:
+    def _through_stubs(self, seen: Callable[..., torch.Tensor], pieces: Iterable[torch.Tensor]) -> list[Any]:
         """Run the model with stand-ins for its blocks, and return what it makes of every batch."""
         model = copy.deepcopy(self.skeleton.model)
         blocks = model.get_submodule(self.name)
@@ -107,8 +124,8 @@ class Blocks:
                 module.register_forward_hook(lambda _m, _i, out: out.float())
         inner = model.base_model
         results = []
-        for batch in self.tokens.split(self.batch):
-            results.append(inner(input_ids=batch.to(self.device), **self._options(inner)))
+        for piece in pieces:
+            results.append(inner(input_ids=piece.to(self.device), **self._options(inner)))
         return results
 
     def _options(self, inner: nn.Module) -> dict[str, Any]:
@@ -158,25 +175,24 @@ class Blocks:
                 found[name] = f"{stored}.{part}"
         return found
 
+    def call(self, block: nn.Module, index: int, hidden: torch.Tensor) -> torch.Tensor:
+        """What the block makes of some sequences."""
+        args, kwargs = self._called(len(hidden))[index]
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.half):
+            out = block(hidden, *args, **kwargs)
+        return out[0] if isinstance(out, tuple) else out
+
     def batches(self, block: nn.Module, index: int) -> Iterator[Callable[[], torch.Tensor]]:
         """For every batch, a call that runs it through the block."""
-        for start in range(0, len(self.hidden), self.batch):
-            piece = self.hidden[start : start + self.batch]
-            args, kwargs = self.calls.by_batch[len(piece)][index]
+        for piece in self.hidden.split(self.batch):
+            yield functools.partial(self.call, block, index, piece)
 
-            def call(piece: torch.Tensor = piece, args: Any = args, kwargs: Any = kwargs) -> torch.Tensor:
-                with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.half):
-                    out = block(piece, *args, **kwargs)
-                return out[0] if isinstance(out, tuple) else out
-
-            yield call
-
-    def run(self, block: nn.Module, index: int) -> None:
-        """Replace the activations by what the block makes of them."""
-        for number, call in enumerate(self.batches(block, index)):
-            start = number * self.batch
-            out = call()
-            self.hidden[start : start + len(out)] = out
+    def run(self, block: nn.Module, index: int, reference: bool = False) -> None:
+        """Replace the activations, or those of the reference, by what the block makes of them."""
+        hidden = self.reference if reference else self.hidden
+        assert hidden is not None
+        for piece in hidden.split(self.batch):
+            piece.copy_(self.call(block, index, piece))
 
     def watch(
         self, block: nn.Module, index: int, modules: list[str], seen: Callable[[tuple[str, ...], torch.Tensor], None]
@@ -218,7 +234,7 @@ class Blocks:
             start = next(position)
             return self.hidden[start : start + state.shape[0]]
 
-        for result in self._through_stubs(seen):
+        for result in self._through_stubs(seen, self.tokens.split(self.batch)):
             yield result[0]
 
 
@@ -235,14 +251,6 @@ def _same_input(seen: list[tuple[str, torch.Tensor]]) -> list[tuple[str, ...]]:
     return [tuple(names) for names in groups.values()]
 
 
-@dataclass
-class BlockResult:
-    """What a pass makes of one block."""
-
-    tensors: dict[str, torch.Tensor]  # by their names in the files
-    report: dict[str, Any]
-
-
 class BlockWork(Protocol):
     """A calibrated pass, seen from the stream: it changes the block in place and says what is to be stored."""
 
@@ -251,9 +259,9 @@ class BlockWork(Protocol):
 
 def go_through(blocks: Blocks, work: BlockWork, context: Context) -> list[tuple[Path, dict[str, Any]]]:
     """Do the work on every block, from the first that an earlier, interrupted run did not finish."""
-    journal = _Journal(context.scratch)
-    done, hidden = journal.resume(context)
-    blocks.start(hidden)
+    journal = Journal(context.scratch)
+    done, activations = journal.resume(context)
+    blocks.start(activations)
     gc.freeze()  # what the libraries brought need not be searched for garbage after every block
     try:
         for index in range(done, len(blocks)):
@@ -263,81 +271,14 @@ def go_through(blocks: Blocks, work: BlockWork, context: Context) -> list[tuple[
     return journal.shards()
 
 
-def _one_block(blocks: Blocks, work: BlockWork, index: int, journal: _Journal, context: Context) -> None:
+def _one_block(blocks: Blocks, work: BlockWork, index: int, journal: Journal, context: Context) -> None:
     block = blocks.load(index)
     result = work(blocks, block, index)
     blocks.run(block, index)
     del block
-    journal.add(index, result, blocks.hidden)
+    journal.add(index, result, blocks.activations())
     errors = [layer["relative_error"] for layer in result.report.values() if "relative_error" in layer]
     shown = {"relative_error": sum(errors) / len(errors)} if errors else {}
     context.progress(index + 1, len(blocks), **shown)
     del result
     release_memory()
-
-
-class _Journal:
-    """What of the work is finished, in the scratch folder; every file in it is checked before it is believed."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.file = folder / "journal.json"
-        self.entries: list[dict[str, Any]] = []
-
-    def resume(self, context: Context) -> tuple[int, torch.Tensor | None]:
-        if not self.file.exists():
-            return 0, None
-        entries = json.loads(self.file.read_text())
-        last = entries[-1]
-        files = [(entry["shard"], entry["digest"]) for entry in entries] + [(last["hidden"], last["hidden_digest"])]
-        for name, digest in files:
-            if not (self.folder / name).exists() or _digest(self.folder / name) != digest:
-                context.note(f"{name} of the interrupted run is damaged: starting again from the first layer")
-                self.file.unlink()
-                return 0, None
-        self.entries = entries
-        context.note(f"going on at layer {len(entries)} of the interrupted run")
-        return len(entries), read_file(self.folder / last["hidden"])["hidden"]
-
-    def add(self, index: int, result: BlockResult, hidden: torch.Tensor) -> None:
-        shard, state = f"layer-{index:05d}.safetensors", f"hidden-{index:05d}.safetensors"
-        _replace(self.folder / shard, lambda path: save(path, result.tensors))
-        _replace(self.folder / state, lambda path: save(path, {"hidden": hidden}))
-        before = self.entries[-1]["hidden"] if self.entries else None
-        self.entries.append(
-            {
-                "shard": shard,
-                "digest": _digest(self.folder / shard),
-                "hidden": state,
-                "hidden_digest": _digest(self.folder / state),
-                "report": result.report,
-            }
-        )
-        _replace(self.file, lambda path: path.write_text(json.dumps(self.entries)))
-        if before:
-            (self.folder / before).unlink(missing_ok=True)
-
-    def shards(self) -> list[tuple[Path, dict[str, Any]]]:
-        return [(self.folder / entry["shard"], entry["report"]) for entry in self.entries]
-
-
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file so that it is either whole or not there."""
-    partial = path.with_name(path.name + ".part")
-    write(partial)
-    os.replace(partial, path)
-
-
-def _digest(path: Path) -> str:
-    return blake3(max_threads=blake3.AUTO).update_mmap(path).hexdigest()
-
-
-def copy_shards(shards: list[tuple[Path, dict[str, Any]]], output: Path) -> dict[str, list[str]]:
-    """Put the finished blocks into the output folder; what remains of the model is one more shard."""
-    total = len(shards) + 1
-    names = {}
-    for number, (path, _) in enumerate(shards):
-        name = f"model-{number + 1:05d}-of-{total:05d}.safetensors"
-        shutil.copyfile(path, output / name)
-        names[name] = list(read_header(path))
-    return names
