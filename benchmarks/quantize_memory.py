@@ -26,6 +26,7 @@ from typing import Any
 
 _PIECE = 8 << 20
 _ROUNDS = 3
+_SETTINGS = {"LearnedRounding": {"iterations": 8}}  # each takes the same memory
 
 
 def main() -> None:
@@ -127,9 +128,9 @@ def _run(folder: Path, job: dict[str, Any], threads: int) -> dict[str, Any]:
         out.mkdir()
         read = _read(folder / "model")  # so that the files are in memory for all alike
         started, cpu = time.perf_counter(), time.process_time()
-        cls().apply(
-            [HfModel(folder / "model")], cls.Config(), Context(out, folder / "scratch", threads=threads, data=data)
-        )
+        config = cls.Config(**_SETTINGS.get(job["method"], {}))
+        context = Context(out, folder / "scratch", threads=threads, data=data)
+        cls().apply([HfModel(folder / "model")], config, context)
         _sync(out)
         seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
         written = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())

@@ -15,7 +15,7 @@ class LearnedRounding(CalibratedPass):
     version = 1
 
     class Config(CalibratedConfig):
-        iterations: int = Field(50, ge=1, description="Steps of gradient descent on each block.")
+        iterations: int = Field(64, ge=1, description="Steps of gradient descent on each block.")
         batch_size: int = Field(2, ge=1, description="Sequences of the calibration text in each step.")
         learning_rate: float | None = Field(
             None, gt=0, description="The first step, in units of the grid; it falls to 0. Unset: 1 / `iterations`."
