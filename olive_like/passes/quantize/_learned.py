@@ -64,7 +64,9 @@ class _Work:
                 rounded = layer.quantized()
                 dense = rounded.dense()
                 curvature = curvatures.get(name)
-                error = measure(weights[name], dense, torch.eye(dense.shape[1]) if curvature is None else curvature)
+                if curvature is None:  # the calibration text never came by here
+                    curvature = torch.eye(dense.shape[1], device=dense.device)
+                error = measure(weights[name], dense, curvature)
                 done[name] = (rounded, {**error, "block_error_left": round(left, 6)})
                 module = block.get_submodule(name)
                 module.weight = nn.Parameter(as_rows(module, dense).contiguous(), requires_grad=False)
@@ -85,8 +87,9 @@ class _Work:
             module.weight = nn.Parameter(module.weight.to(kind))
         start = {name: layer.state() for name, layer in layers.items()}
         before = self._loss(blocks, block, index, layers)
-        order = _order(len(blocks.hidden), config.iterations * config.batch_size, self.context.seed, index)
-        for step, sequences in enumerate(order.split(config.batch_size)):
+        count = min(config.batch_size, len(blocks.hidden))
+        order = _order(len(blocks.hidden), config.iterations * count, self.context.seed, index)
+        for step, sequences in enumerate(order.split(count)):
             for name, layer in layers.items():
                 set_weight(modules[name], layer.dense())
                 modules[name].weight.grad = None
