@@ -29,7 +29,7 @@ from olive_like.passes.onnx_quantize._select import (
     nothing_to_do,
     weight_of,
 )
-from olive_like.passes.onnx_quantize._weights import Matrix, Spool
+from olive_like.passes.onnx_quantize._weights import Matrix, Room, Spool
 from olive_like.passes.onnx_quantize.settings import QuantizingConfig
 
 _SMALLEST_BLOCK = 16
@@ -289,10 +289,11 @@ def round_matrix(matrix: Matrix, columns: bool, spec: Spec, rounder: Rounder, th
     """Round a matrix piece by piece; with norms and products of a sample of it, from which its error follows."""
     inner, outer = (matrix.rows, matrix.columns) if columns else (matrix.columns, matrix.rows)
     whole = empty(outer, -(-inner // spec.block), spec.block, spec.bits, spec.symmetric)
+    room = Room()
 
     def work(span: tuple[int, int]) -> np.ndarray:
         start, stop = span
-        weights = matrix.read_unchecked(start, stop)
+        weights = matrix.read_unchecked(start, stop, room)
         where = np.s_[:, start // spec.block : -(-stop // spec.block)] if columns else np.s_[start:stop, :]
         part = whole.part(where)
         with np.errstate(all="ignore"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,11 +12,36 @@ from types import TracebackType
 import numpy as np
 import onnx_ir as ir
 
+from olive_like.errors import PassError
 from olive_like.passes.onnx_quantize._select import finite
 
 _PIECE = 4 << 20  # bytes: read and worked on while they are in the processor's cache
 _ALIGNMENT = 64
 _UNWRITTEN = 32 << 20  # bytes of finished tensors that may wait to be written
+
+
+class Room(threading.local):
+    """A thread's memory for what it reads, used again for the next piece: fresh memory costs time."""
+
+    def __init__(self) -> None:
+        self._bytes = np.empty(0, np.uint8)
+
+    def take(self, size: int) -> np.ndarray:
+        if self._bytes.size < size:
+            self._bytes = np.empty(size, np.uint8)
+        return self._bytes[:size]
+
+
+def _fill(buffer: np.ndarray, path: Path, offset: int) -> None:
+    """Read a file from a place of it until the buffer is full."""
+    left = memoryview(buffer)
+    with path.open("rb", buffering=0) as file:
+        file.seek(offset)
+        while left:
+            count = file.readinto(left)  # one call reads 2 GiB at most
+            if not count:
+                raise PassError(f"{path} ends {len(left)} bytes too early")
+            left = left[count:]
 
 
 class Matrix:
@@ -43,16 +69,19 @@ class Matrix:
             finite(self.value, piece)
         return piece
 
-    def read_unchecked(self, start: int, stop: int) -> np.ndarray:
-        """Rows as float32. Read from the file and not mapped: mapped pages would count as memory in use."""
-        width, item = self.columns, self.dtype.itemsize
+    def read_unchecked(self, start: int, stop: int, room: Room | None = None) -> np.ndarray:
+        """Rows as float32, in memory that is used again if some is given.
+
+        Read from the file and not mapped: mapped pages would count as memory in use.
+        """
         if self._array is not None:
-            piece = self._array.reshape(self.rows, width)[start:stop]
+            piece = self._array.reshape(self.rows, self.columns)[start:stop]
         else:
-            offset = (self.tensor.offset or 0) + int(start * width * item)  # type: ignore[union-attr]
-            count = (min(stop, self.rows) - start) * width
-            piece = np.fromfile(self.tensor.path, self.dtype.numpy(), count, offset=offset)  # type: ignore[union-attr]
-            piece = piece.reshape(-1, width)
+            row = int(self.columns * self.dtype.itemsize)
+            size = (min(stop, self.rows) - start) * row
+            raw = np.empty(size, np.uint8) if room is None else room.take(size)
+            _fill(raw, Path(self.tensor.path), (self.tensor.offset or 0) + start * row)  # type: ignore[union-attr]
+            piece = raw.view(self.dtype.numpy()).reshape(-1, self.columns)
         return piece if piece.dtype == np.float32 else piece.astype(np.float32)
 
     def pieces(self, multiple: int = 1) -> Iterator[tuple[int, int]]:
