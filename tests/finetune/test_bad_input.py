@@ -388,6 +388,7 @@ def test_problems_before_anything_runs() -> None:
     assert problems(train_data_config={"rows": [{"text": "a"}], "eval_fraction": 0.1}, **stop) == []
     assert "needs evaluation data" in problems(train_data_config={"rows": [{"text": "a"}]}, **stop)[0]
     assert "no effect on adamw_torch" in problems(train_data_config="d", optim_args="beta1=0.8")[0]
+    assert "adam" not in problems(train_data_config="d", optim="lomo", optim_args="beta1=0.8")[0]
     assert problems(train_data_config="d", optim="sgd", optim_args="momentum=0.8") == []
     assert "beside `loss`" in problems(train_data_config="d", loss="a.py:b", label_smoothing_factor=0.1)[0]
 

@@ -28,12 +28,18 @@ Scheduler = Literal[
 
 TRACKERS = ("tensorboard", "wandb", "mlflow")
 
-# Optimizers for which transformers does not look at `optim_args`.
-_WITHOUT_ARGUMENTS = (
-    "adamw_torch", "adamw_torch_fused", "adamw_torch_xla", "adamw_torch_npu_fused", "adamw_bnb_8bit", "adamw_8bit",
-    "paged_adamw_32bit", "paged_adamw_8bit", "lion_32bit", "lion_8bit", "paged_lion_32bit", "paged_lion_8bit",
-    "adafactor", "lomo", "adalomo",
-)  # fmt: skip
+# Optimizers for which transformers does not look at `optim_args`, and what it gives them instead.
+_ADAM, _LION = (
+    ("adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay"),
+    ("adam_beta1", "adam_beta2", "weight_decay"),
+)
+_ARGUMENTS = {
+    **dict.fromkeys(("adamw_torch", "adamw_torch_fused", "adamw_torch_xla", "adamw_torch_npu_fused"), _ADAM),
+    **dict.fromkeys(("adamw_bnb_8bit", "adamw_8bit", "paged_adamw_32bit", "paged_adamw_8bit"), _ADAM),
+    **dict.fromkeys(("lion_32bit", "lion_8bit", "paged_lion_32bit", "paged_lion_8bit"), _LION),
+    "adafactor": ("learning_rate", "weight_decay"),
+    **dict.fromkeys(("lomo", "adalomo"), ("learning_rate",)),
+}
 
 
 class EarlyStopping(BaseModel):
@@ -229,11 +235,9 @@ def setting_problems(config: TrainingSettings) -> list[str]:
             found.append(f"`{name}` needs evaluation data: `eval_data_config`, or `eval_fraction` in the training data")
     if config.eval_strategy == "no" and config.early_stopping:
         found.append("`early_stopping` needs evaluations, `eval_strategy: no` forbids them")
-    if config.optim_args and config.optim in _WITHOUT_ARGUMENTS:
-        found.append(
-            f"`optim_args` has no effect on {config.optim}: its arguments are `adam_beta1`, `adam_beta2`, "
-            "`adam_epsilon` and `weight_decay`"
-        )
+    if config.optim_args and config.optim in _ARGUMENTS:
+        instead = ", ".join(f"`{name}`" for name in _ARGUMENTS[config.optim])
+        found.append(f"`optim_args` has no effect on {config.optim}, which is set by {instead}")
     if config.label_smoothing_factor and config.loss:
         found.append("`label_smoothing_factor` has no effect beside `loss`: smooth the labels in your own loss")
     return found
