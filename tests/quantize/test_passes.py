@@ -284,7 +284,7 @@ class TestRefuses:
         first, _ = run("Rtn", llama, tmp_path / "first", group_size=32)
         with pytest.raises(PassError, match="quantised already and nothing is left"):
             run("Rtn", first, tmp_path / "again", group_size=32)
-        for name in ("Gptq", "AutoAWQQuantizer"):
+        for name in ("Gptq", "AutoAWQQuantizer", "LearnedRounding"):
             with pytest.raises(PassError, match="quantised already"):
                 run(name, first, tmp_path / name, data, **_group(name))
 
@@ -343,7 +343,7 @@ def test_a_model_of_bfloat16(data, tmp_path):
     network = AutoModelForCausalLM.from_pretrained(model.path).to(torch.bfloat16)
     network.save_pretrained(model.path)
     want = logits(network)
-    for name in ("Gptq", "AutoAWQQuantizer"):
+    for name in ("Gptq", "AutoAWQQuantizer", "LearnedRounding"):
         made, _ = run(name, model, tmp_path / name, data, **_group(name))
         got = logits(load_quantized(made.path))
         assert torch.nn.functional.cosine_similarity(got, want, dim=-1).mean() > 0.95
