@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import onnx_ir as ir
 from onnx_ir.passes import common
 from onnxscript import optimizer
 from onnxscript.rewriter import RewritePass, onnx_fusions
 from onnxscript.rewriter.rules import common as rules
+
+from olive_like.passes._quiet import errors_only
 
 # onnxscript's own optimizer has one rule more, which looks for two Slices at once. It goes through all of the graph for
 # every node of it, which is most of the time that an export takes, and knows no Slice that PyTorch's exporter writes.
@@ -96,13 +96,6 @@ def _forget(model: ir.Model) -> None:
     _steps(ir.Model(graph, ir_version=model.ir_version))
 
 
-@contextmanager
-def quiet_rules() -> Iterator[None]:
+def quiet_rules() -> AbstractContextManager[None]:
     """Without onnxscript's warnings of every operator that it cannot fold."""
-    logger = logging.getLogger("onnxscript")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    return errors_only("onnxscript")

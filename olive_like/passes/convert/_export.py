@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import shutil
@@ -18,6 +17,7 @@ from torch.onnx import OnnxExporterError
 
 from olive_like.errors import PassError
 from olive_like.passes._onnx_files import load_ir
+from olive_like.passes._quiet import errors_only
 from olive_like.passes._simplify import simplify
 from olive_like.passes.base import Context
 from olive_like.passes.convert._naming import name_nodes
@@ -146,17 +146,9 @@ def _name_axes(model: ir.Model, part: Part) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the exporters' chatter; what matters comes as an exception."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    with errors_only("torch.onnx", "torch.export", "onnxscript"), warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextmanager

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Iterator
-from contextlib import chdir, contextmanager
+from contextlib import AbstractContextManager, chdir
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from olive_like.artifacts import OnnxModel
 from olive_like.errors import PassError
 from olive_like.passes._onnx_files import components, fits_no_file, load_ir, save_ir
 from olive_like.passes._onnx_rewrite import like_input, prove, target_of
+from olive_like.passes._quiet import errors_only
 from olive_like.passes.base import Context
 from olive_like.passes.onnx_graph import _script_fusion
 from olive_like.passes.onnx_graph._peephole import count_nodes
@@ -179,15 +178,6 @@ def _by_onnxruntime(path: Path, config: Any, family: str) -> tuple[ir.Model, dic
     return graph, found
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> AbstractContextManager[None]:
     """The optimiser reports every step as information, and what it cannot find as warnings."""
-    names = ("onnxruntime.transformers", "onnx_model", "fusion_base", "")
-    before = {name: logging.getLogger(name).level for name in names}
-    for name in names:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for name, level in before.items():
-            logging.getLogger(name).setLevel(level)
+    return errors_only("onnxruntime.transformers", "onnx_model", "fusion_base", "")

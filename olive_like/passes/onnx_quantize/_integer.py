@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from olive_like.artifacts import OnnxModel
 from olive_like.errors import PassError
 from olive_like.passes._onnx_files import components, load_ir, save_ir
 from olive_like.passes._onnx_rewrite import like_input, target_of
+from olive_like.passes._quiet import errors_only
 from olive_like.passes.base import Context
 from olive_like.passes.onnx_graph.surgeons._gemm import fold_transposed_weights, gemm_to_matmul_add
 from olive_like.passes.onnx_quantize._finish import complete
@@ -181,13 +180,6 @@ def _dequantize(q: np.ndarray, scale: np.ndarray, zero: Any, shape: tuple[int, .
     return (q - np.reshape(zero, form)) * scale.reshape(form)
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
+def quiet() -> AbstractContextManager[None]:
     """Keep onnxruntime's advice to run its preprocessing out of the log: the pass has prepared the graph."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
+    return errors_only("")
