@@ -76,6 +76,26 @@ def test_steps_that_lead_nowhere_are_not_taken(llama, text, tmp_path):
     assert all(layer["block_error_left"] == 1 for layer in report(made)["layers"].values())
 
 
+def test_a_head_alone(llama, text, tmp_path):
+    made, _ = run(
+        "LearnedRounding", llama, tmp_path, text, group_size=32, lm_head=True, modules_to_not_convert=["model.layers"]
+    )
+    assert list(report(made)["layers"]) == ["lm_head"]
+
+
+def test_the_greatest_seed(llama, text, tmp_path):
+    made, _ = run("LearnedRounding", llama, tmp_path, text, seed=2**63 - 1, group_size=32, iterations=20)
+    assert all(layer["block_error_left"] < 1 for layer in report(made)["layers"].values())
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "scale_learning_rate"])
+def test_rates_beyond_the_grid_are_refused(name):
+    from olive_like.passes.quantize.learned import LearnedRounding
+
+    with pytest.raises(ValueError, match=name):
+        LearnedRounding.Config(**{name: 1e300})
+
+
 def test_weights_that_stand_turned(text, tmp_path):
     made, _ = run("LearnedRounding", tiny_gpt2(tmp_path / "model"), tmp_path / "run", text, group_size=32)
     assert all(layer["block_error_left"] < 1 for layer in report(made)["layers"].values())

@@ -18,10 +18,16 @@ class LearnedRounding(CalibratedPass):
         iterations: int = Field(64, ge=1, description="Steps of gradient descent on each block.")
         batch_size: int = Field(2, ge=1, description="Sequences of the calibration text in each step.")
         learning_rate: float | None = Field(
-            None, gt=0, description="The first step, in units of the grid; it falls to 0. Unset: 1 / `iterations`."
+            None,
+            gt=0,
+            le=1,
+            description="The first step, in units of the grid; it falls to 0. Unset: 1 / `iterations`.",
         )
         scale_learning_rate: float | None = Field(
-            None, ge=0, description="The same for the scales, as a share of them. Unset: a tenth of `learning_rate`."
+            None,
+            ge=0,
+            le=1,
+            description="The same for the scales, as a share of them. Unset: a tenth of `learning_rate`.",
         )
 
     def run(self, model: HfModel, config: Config, context: Context) -> HfModel:
