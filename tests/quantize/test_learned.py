@@ -108,3 +108,26 @@ def test_the_seed_decides_the_order(llama, text, tmp_path):
     )
     digests = [as_artifact(made.path).digest for made in (first, again, other)]
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_layers_that_some_batches_do_not_reach():
+    from olive_like.passes.quantize._stream import Blocks
+
+    class Experts(torch.nn.ModuleList):
+        def forward(self, rows):
+            for expert, picked in enumerate((rows[:, 0] < 0, rows[:, 0] > 0)):
+                if picked.any():
+                    self[expert](rows[picked])
+            return rows
+
+    class TwoBatches(Blocks):
+        def __init__(self):
+            self.hidden = torch.tensor([[-1.0, 2.0], [-3.0, 4.0], [5.0, 6.0]])
+
+        def batches(self, block, index):
+            return ((lambda piece=piece: block(piece)) for piece in self.hidden.split(2))
+
+    seen = []
+    block = Experts(torch.nn.Linear(2, 2) for _ in range(2))
+    TwoBatches().watch(block, 0, ["0", "1"], lambda group, rows: seen.append((group, len(rows))))
+    assert seen == [(("0",), 2), (("1",), 1)]

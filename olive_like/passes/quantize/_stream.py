@@ -198,7 +198,6 @@ class Blocks:
         self, block: nn.Module, index: int, modules: list[str], seen: Callable[[tuple[str, ...], torch.Tensor], None]
     ) -> None:
         """Show the inputs of some linear layers, batch by batch; layers that share an input come together."""
-        groups: list[tuple[str, ...]] | None = None
         current: list[tuple[str, torch.Tensor]] = []
 
         def hook(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
@@ -215,10 +214,8 @@ class Blocks:
                 current.clear()
                 with contextlib.suppress(Stop):
                     call()
-                if groups is None:
-                    groups = _same_input(current)
                 by_name = dict(current)
-                for group in groups:
+                for group in _same_input(current):  # of this batch: it may not reach every expert of a mixture
                     seen(group, by_name[group[0]].reshape(-1, by_name[group[0]].shape[-1]))
         finally:
             for handle in handles:
