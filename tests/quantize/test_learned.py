@@ -24,7 +24,7 @@ def text(tmp_path_factory):
 @pytest.mark.parametrize(("inputs", "sym"), [(64, False), (72, False), (64, True)])
 def test_a_step_follows_the_slope(inputs, sym):
     from olive_like.passes.quantize._grid import Spec, from_range, grouped
-    from olive_like.passes.quantize._learned_rounding import LearnedRounding
+    from olive_like.passes.quantize._learned_layer import LearnedLayer
 
     draw = torch.Generator().manual_seed(3)
     weight = torch.randn(16, inputs, generator=draw)
@@ -33,7 +33,7 @@ def test_a_step_follows_the_slope(inputs, sym):
     blocks = grouped(weight, 32)
     # A grid that is cut back: some weights lie outside.
     scale, zero = from_range(blocks.amin(-1) * 0.6, blocks.amax(-1) * 0.6, spec)
-    layer = LearnedRounding(weight, spec, scale, zero)
+    layer = LearnedLayer(weight, spec, scale, zero)
 
     stretch = torch.ones_like(scale, requires_grad=True)
     offset = torch.zeros_like(blocks, requires_grad=True)

@@ -30,7 +30,7 @@ _HEAD_ROWS = 8192
 
 @dataclass(frozen=True)
 class Options:
-    """What the three passes that run GPTQ differ in."""
+    """What the passes that run GPTQ differ in."""
 
     damp: float
     increment: float = 0.01

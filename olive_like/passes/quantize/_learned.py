@@ -16,7 +16,7 @@ from olive_like.passes.quantize._finish import finish
 from olive_like.passes.quantize._gptq import Options, as_rows, measure, round_head, set_weight, weight_of
 from olive_like.passes.quantize._grid import grouped, minmax, shrunk
 from olive_like.passes.quantize._journal import BlockResult
-from olive_like.passes.quantize._learned_rounding import LearnedRounding
+from olive_like.passes.quantize._learned_layer import LearnedLayer
 from olive_like.passes.quantize._request import read_request
 from olive_like.passes.quantize._skeleton import Skeleton, Target, load_skeleton
 from olive_like.passes.quantize._stream import Blocks, go_through
@@ -77,7 +77,7 @@ class _Work:
         first = FirstOf(blocks, -(-_MOMENT_TOKENS // blocks.tokens.shape[1]))
         return {name: moments for group, moments in moments_of(first, block, index, names) for name in group}
 
-    def _learn(self, blocks: Blocks, block: nn.Module, index: int, layers: dict[str, LearnedRounding]) -> float:
+    def _learn(self, blocks: Blocks, block: nn.Module, index: int, layers: dict[str, LearnedLayer]) -> float:
         """Teach the layers; returns the share of the block's error that is left."""
         config = self.config
         rate = config.learning_rate or 1 / config.iterations
@@ -108,10 +108,10 @@ class _Work:
             return (after / before) ** 0.5
         for name, layer in layers.items():
             layer.restore(start[name])
-        self.context.note(f"{blocks.name}.{index}: learning won nothing; its weights are rounded to nearest")
+        self.context.note(f"{blocks.name}.{index}: learning won nothing; its grids are kept, and rounded to nearest")
         return 1.0
 
-    def _loss(self, blocks: Blocks, block: nn.Module, index: int, layers: dict[str, LearnedRounding]) -> float:
+    def _loss(self, blocks: Blocks, block: nn.Module, index: int, layers: dict[str, LearnedLayer]) -> float:
         """The block's error on the first sequences, with the layers as they are now."""
         for name, layer in layers.items():
             set_weight(block.get_submodule(name), layer.dense())
@@ -125,13 +125,13 @@ def _gap(blocks: Blocks, block: nn.Module, index: int, sequences: torch.Tensor) 
     return functional.mse_loss(out.float(), blocks.reference[sequences])
 
 
-def _started(weight: torch.Tensor, target: Target, curvature: torch.Tensor | None) -> LearnedRounding:
+def _started(weight: torch.Tensor, target: Target, curvature: torch.Tensor | None) -> LearnedLayer:
     """Rounding to nearest, on grids that are cut back where that lowers the error."""
     blocks = grouped(weight, target.spec.group_size)
     if curvature is None:
-        return LearnedRounding(weight, target.spec, *minmax(blocks, target.spec))
+        return LearnedLayer(weight, target.spec, *minmax(blocks, target.spec))
     importance = grouped(curvature.diagonal().clamp(min=1e-12).unsqueeze(0), target.spec.group_size)
-    return LearnedRounding(weight, target.spec, *shrunk(blocks, target.spec, importance, steps=16, most=0.4))
+    return LearnedLayer(weight, target.spec, *shrunk(blocks, target.spec, importance, steps=16, most=0.4))
 
 
 def _order(sequences: int, wanted: int, seed: int, index: int) -> torch.Tensor:

@@ -10,7 +10,7 @@ _FURTHEST = 0.5  # of a code: a weight can end on either neighbour on the grid
 _STRETCH = (0.5, 1.3)
 
 
-class LearnedRounding:
+class LearnedLayer:
     """A weight [out, in] on grids whose scale stretches, each weight moved by up to half a code before it is rounded.
 
     Rounding has no slope of its own: a weight inside its grid counts as moving with what is rounded, one that is cut
