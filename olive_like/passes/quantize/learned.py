@@ -12,7 +12,7 @@ from olive_like.passes.quantize.settings import CalibratedConfig, CalibratedPass
 class LearnedRounding(CalibratedPass):
     """Learn which way each weight is rounded, and each group's scale, by gradient descent on the block's output."""
 
-    version = 1
+    version = 2
 
     class Config(CalibratedConfig):
         iterations: int = Field(64, ge=1, description="Steps of gradient descent on each block.")

@@ -86,6 +86,6 @@ class WeightPass(Pass):
 class CalibratedPass(WeightPass):
     """A weight quantiser that runs calibration text through the model."""
 
-    version = 2
+    version = 3
     seeded = True
     data_pass = "TokenizedText"
